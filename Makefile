@@ -1,0 +1,45 @@
+# make setup      .venv with everything that the other targets need; the second call does nothing
+# make reproduce  every study at the smoke preset, then the report and the table of claims
+# make test | bench | lint | report
+PYTHON ?= python3
+BIN := .venv/bin
+RESULTS := results/latest
+
+.PHONY: setup reproduce report test browser bench lint
+.DELETE_ON_ERROR:
+
+setup: .setup-stamp
+
+.setup-stamp: setup.cfg pyproject.toml constraints.txt
+	@set -e; \
+	if command -v uv >/dev/null 2>&1; then uv=uv; \
+	    test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) .venv; \
+	else uv=$(BIN)/uv; \
+	    test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
+	    test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; \
+	fi; \
+	"$$uv" pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[cpu,test,croissant]'
+	@touch $@
+
+reproduce: setup
+	$(BIN)/repro reproduce --out $(RESULTS)
+
+report: setup
+	$(BIN)/repro report --out $(RESULTS)/report.html
+
+# The report is tested in a browser; without one that test is skipped and says so.
+browser:
+	@command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 \
+	|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null 2>&1 \
+	     && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; } >/dev/null 2>&1 \
+	|| echo "No chromium, and none could be installed: the browser test will be skipped." >&2
+
+test: setup browser
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: setup
+	$(BIN)/python -m pytest benchmarks $(PYTEST_ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .

@@ -1,0 +1,1 @@
+"""What a benchmark needs to know of a machine and of a network."""

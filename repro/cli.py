@@ -1,0 +1,392 @@
+"""The command line: reads options, calls the stages, prints what they return.
+
+Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 a gate failed,
+2 wrong use or bad input, 3 not possible on this machine, 130 stopped by Ctrl-C.
+Everything but typer is imported where it is used, so that ``repro --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from repro.errors import ReproError
+
+if TYPE_CHECKING:
+    from repro.evaluation.records import Record
+    from repro.runs import Choices, Display
+
+INTERRUPTED = 130
+
+
+class Commands(TyperGroup):
+    """Commands that tell a user's mistake in one sentence, without a traceback."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Run a command; turn the errors that a user can cause into an exit status."""
+        try:
+            return super().invoke(ctx)
+        except ReproError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_status) from None
+        except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            print(f"error: {error.filename}: {error.strerror}: name another.", file=sys.stderr)
+            raise typer.Exit(ReproError.exit_status) from None
+        except KeyboardInterrupt:
+            print("stopped: give the same command again to go on from here.", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+SETTINGS: dict[str, Any] = {"no_args_is_help": True, "context_settings": {"max_content_width": 100}}
+app = typer.Typer(
+    cls=Commands, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None,
+    help="Published machine-learning systems for diffraction and electron microscopy, reproduced.",
+    **SETTINGS,
+)  # fmt: skip
+data_app = typer.Typer(help="Build, verify and describe data sets.", **SETTINGS)
+app.add_typer(data_app, name="data")
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study; see `repro list`.")]
+Preset = Annotated[str, typer.Option(help="Scale of the run: smoke, desk or paper.")]
+Variant = Annotated[str, typer.Option(help="What is trained, such as faithful or improved.")]
+Experiment = Annotated[str | None, typer.Option(help="A named set of the data's parameters.")]
+Setting = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A data parameter, or recipe.NAME=VALUE."),
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="One seed [default: 0].")]
+Seeds = Annotated[str | None, typer.Option(metavar="0,1,...", help="Several seeds.")]
+Precision = Annotated[
+    str | None, typer.Option(help="float32, mixed_bfloat16 or mixed_float16 [default: the recipe].")
+]
+Xla = Annotated[
+    bool | None, typer.Option("--xla/--no-xla", help="Compile the step [default: the recipe].")
+]
+Deterministic = Annotated[bool, typer.Option(help="The same bits each time; slower.")]
+DataFile = Annotated[Path | None, typer.Option("--data", metavar="FILE", help="A built data set.")]
+OutFolder = Annotated[Path | None, typer.Option(metavar="FOLDER", help="The run's folder.")]
+Workers = Annotated[int, typer.Option(min=1, help="Processes that build the data set.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads [default: all cores].")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Records = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Where records are [default: results].")
+]
+
+
+@app.command("list")
+def list_studies(json: AsJson = False) -> None:
+    """List the studies."""
+    from repro.reporting import terminal
+    from repro.study import studies
+
+    rows = [terminal.study_facts(study) for study in studies().values()]
+    _print(rows, json, lambda: terminal.study_table(rows))
+
+
+@app.command()
+def info(study: StudyName, json: AsJson = False) -> None:
+    """Tell what a study is: its paper, claims, data, variants and deviations."""
+    from repro.reporting import terminal
+    from repro.study import get_study
+
+    facts = terminal.study_details(get_study(study))
+    _print(facts, json, lambda: terminal.study_page(facts))
+
+
+@data_app.command("build")
+def data_build(
+    study: StudyName,
+    out: Annotated[Path, typer.Option(metavar="FILE.h5", help="The file to write.")],
+    preset: Preset = "smoke",
+    experiment: Experiment = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="[default: the data spec's]")] = None,
+    settings: Setting = None,
+    workers: Workers = 1,
+    quiet: Quiet = False,
+    json: AsJson = False,
+) -> None:
+    """Build a study's data set; stopped, go on shard by shard."""
+    from repro import runs
+    from repro.datasets.store import Dataset
+    from repro.reporting import terminal
+
+    choices = _choices(study=study, preset=preset, experiment=experiment, settings=settings)
+    path = runs.build_data(choices, out, workers, _display(quiet), seed)
+    facts = terminal.dataset_facts(Dataset.open(path))
+    _print(facts, json, lambda: terminal.dataset_page(facts))
+
+
+@data_app.command("verify")
+def data_verify(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+    """Check every variable of a data set against its checksum."""
+    from repro.datasets.store import verify
+
+    verify(file)
+    print(f"{file.name}: every variable has the checksum it was written with.")
+
+
+@data_app.command("info")
+def data_info(file: Annotated[Path, typer.Argument(metavar="FILE")], json: AsJson = False) -> None:
+    """Tell what a data set holds."""
+    from repro.datasets.store import Dataset
+    from repro.reporting import terminal
+
+    facts = terminal.dataset_facts(Dataset.open(file))
+    _print(facts, json, lambda: terminal.dataset_page(facts))
+
+
+@data_app.command("croissant")
+def data_croissant(
+    study: StudyName,
+    preset: Preset = "smoke",
+    experiment: Experiment = None,
+    settings: Setting = None,
+    data: DataFile = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="[default: stdout]")] = None,
+) -> None:
+    """Describe a data set in Croissant (JSON-LD); with --data, checksums included."""
+    from repro import runs
+    from repro.datasets.croissant import croissant
+
+    choices = _choices(study=study, preset=preset, experiment=experiment, settings=settings)
+    dataset = runs.open_data(choices, data) if data else None
+    described = croissant(dataset.spec if dataset else runs.resolve_spec(choices), dataset)
+    if out is None:
+        _print(described, True)
+    else:
+        runs.write_text(out, _as_json(described) + "\n")
+
+
+@app.command()
+def train(
+    study: StudyName,
+    variant: Variant = "faithful",
+    preset: Preset = "smoke",
+    experiment: Experiment = None,
+    seed: Seed = None,
+    seeds: Seeds = None,
+    settings: Setting = None,
+    precision: Precision = None,
+    xla: Xla = None,
+    deterministic: Deterministic = False,
+    data: DataFile = None,
+    out: OutFolder = None,
+    workers: Workers = 1,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Train a study's networks; the same command again resumes."""
+    _limit_threads(threads)
+    from repro import runs
+
+    choices = _choices(
+        study=study, variant=variant, preset=preset, experiment=experiment, settings=settings,
+        precision=precision, xla=xla, deterministic=deterministic,
+    )  # fmt: skip
+    folder = out or _default_folder(choices)
+    runs.prepare_and_train(choices, _seeds(seed, seeds), folder, data, workers, _display(quiet))
+    print(folder)
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A run's folder.")],
+    data: DataFile = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    json: AsJson = False,
+) -> None:
+    """Measure a run's trained networks and write its record, figures and verdicts."""
+    _limit_threads(threads)
+    from repro import recording
+
+    _print_record(recording.evaluate(folder, data, _display(quiet)), json)
+
+
+@app.command()
+def run(
+    study: StudyName,
+    variant: Variant = "faithful",
+    preset: Preset = "smoke",
+    experiment: Experiment = None,
+    seed: Seed = None,
+    seeds: Seeds = None,
+    settings: Setting = None,
+    precision: Precision = None,
+    xla: Xla = None,
+    deterministic: Deterministic = False,
+    data: DataFile = None,
+    out: OutFolder = None,
+    workers: Workers = 1,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    json: AsJson = False,
+) -> None:
+    """Go the whole way: data, training, evaluation, figures, verdicts, record."""
+    _limit_threads(threads)
+    from repro import recording
+
+    choices = _choices(
+        study=study, variant=variant, preset=preset, experiment=experiment, settings=settings,
+        precision=precision, xla=xla, deterministic=deterministic,
+    )  # fmt: skip
+    record = recording.run(
+        choices, _seeds(seed, seeds), out or _default_folder(choices), data, workers,
+        _display(quiet),
+    )  # fmt: skip
+    _print_record(record, json)
+
+
+@app.command()
+def reproduce(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Records and report.")] = Path(
+        "results/latest"
+    ),
+    preset: Preset = "smoke",
+    seed: Seed = None,
+    seeds: Seeds = None,
+    workers: Workers = 1,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    json: AsJson = False,
+) -> None:
+    """Run every study, faithful and improved, then write the report and print the claims."""
+    _limit_threads(threads)
+    from repro import results
+    from repro.reporting import terminal
+    from repro.reporting.tables import json_rows
+
+    results.reproduce(preset, _seeds(seed, seeds), out, workers, _display(quiet))
+    rows = results.judged_claims([out])
+    _print(json_rows(rows), json, lambda: terminal.claims_text(rows))
+
+
+@app.command()
+def claims(records: Records = None, json: AsJson = False) -> None:
+    """Print every claim of every paper with the verdict of the records there are."""
+    from repro import results
+    from repro.reporting import terminal
+    from repro.reporting.tables import json_rows
+
+    rows = results.judged_claims(_record_folders(records))
+    _print(json_rows(rows), json, lambda: terminal.claims_text(rows))
+
+
+@app.command()
+def compare(
+    baseline: Annotated[Path, typer.Argument(metavar="A.json")],
+    candidate: Annotated[Path, typer.Argument(metavar="B.json")],
+    accept_gain: Annotated[
+        str | None, typer.Option(metavar="REASON", help="Why a gain is sound; else it fails.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Compare a record B with a baseline A: exit 1 on a regression, 2 if not comparable."""
+    from repro.evaluation.records import read_record
+    from repro.evaluation.regression import compare as compare_records
+    from repro.reporting import terminal
+
+    comparison = compare_records(read_record(baseline), read_record(candidate), accept_gain)
+    facts = terminal.comparison_facts(comparison)
+    _print(facts, json, lambda: terminal.comparison_page(comparison))
+    raise typer.Exit(comparison.exit_status)
+
+
+@app.command()
+def report(
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")],
+    records: Records = None,
+) -> None:
+    """Write the report of all records as one HTML file that needs no network."""
+    from repro import results
+
+    results.report(_record_folders(records), out)
+    print(out)
+
+
+@app.command()
+def sysinfo(json: AsJson = False) -> None:
+    """Tell what this machine has, as far as it matters to a run."""
+    from repro.bench.device import sysinfo as read_sysinfo
+    from repro.reporting import terminal
+
+    facts = read_sysinfo()
+    _print(facts, json, lambda: terminal.facts_page(facts))
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="repro")
+
+
+def _choices(settings: list[str] | None, **chosen: Any) -> Choices:
+    from repro.runs import Choices, check
+
+    pairs: dict[str, str] = {}
+    for text in settings or ():
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise ReproError(f"--set {text}: write it as KEY=VALUE.")
+        if key in pairs:
+            raise ReproError(f"--set {key}: given twice; give it once.")
+        pairs[key] = value
+    choices = Choices(settings=pairs, **chosen)
+    check(choices)
+    return choices
+
+
+def _seeds(seed: int | None, seeds: str | None) -> list[int]:
+    if seed is not None and seeds is not None:
+        raise ReproError("--seed and --seeds: give one of them.")
+    if seeds is None:
+        return [seed or 0]
+    texts = [text.strip() for text in seeds.split(",")]
+    if not all(text.isdecimal() for text in texts) or len(set(texts)) < len(texts):
+        raise ReproError(f"--seeds {seeds}: write different whole numbers, such as 0,1,2.")
+    return [int(text) for text in texts]
+
+
+def _default_folder(choices: Choices) -> Path:
+    parts = [choices.study, choices.variant, choices.preset, choices.experiment]
+    return Path("runs") / "-".join(part for part in parts if part)
+
+
+def _record_folders(records: Path | None) -> list[Path]:
+    default = Path("results")
+    return [records] if records else [default] if default.is_dir() else []
+
+
+def _limit_threads(threads: int | None) -> None:
+    """Limit the libraries' thread pools, which read these variables when they are loaded."""
+    if threads is not None:
+        for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+            os.environ[name] = str(threads)
+
+
+def _display(quiet: bool) -> Display:
+    from repro.reporting.terminal import TerminalDisplay
+    from repro.runs import SILENT
+
+    return SILENT if quiet else TerminalDisplay()
+
+
+def _print_record(record: Record, json: bool) -> None:
+    from repro.reporting import terminal
+
+    _print(record, json, lambda: terminal.record_page(record))
+
+
+def _print(value: Any, json: bool, text: Any = None) -> None:
+    print(_as_json(value) if json else text())
+
+
+def _as_json(value: Any) -> str:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Any).dump_json(value, indent=2, exclude_none=False).decode()

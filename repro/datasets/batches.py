@@ -1,0 +1,129 @@
+"""Batches of a data set in an order that depends on a seed and the epoch, and on nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
+import numpy as np
+
+from repro.errors import ReproError
+from repro.seeds import generator
+
+Arrays = np.ndarray | Mapping[str, np.ndarray]
+Load = Callable[[np.ndarray], tuple[Arrays, Arrays]]
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of chosen samples, in a new order every epoch.
+
+    The order is a function of ``seed`` and ``epoch``: training that is resumed in epoch 7 sees
+    the batches that it would have seen without the interruption.
+
+    Parameters
+    ----------
+    load : callable
+        Called with row numbers, ``(n,)`` int64; returns ``(x, y)``, each an array or a dict of
+        arrays with n samples along the first axis. Equal rows must give equal arrays.
+    rows : array_like
+        ``(n_rows,)`` int, the samples to draw from, such as ``dataset.rows("train")``.
+    batch_size : int
+        Samples per batch; the last batch of an epoch may be smaller.
+    seed : int or None
+        Seed of the order; ``None`` keeps the order of ``rows`` in every epoch.
+    drop_remainder : bool
+        Leave out the last batch of an epoch if it is smaller than ``batch_size``.
+
+    Raises
+    ------
+    ReproError
+        If not even one batch can be made.
+    """
+
+    def __init__(
+        self,
+        load: Load,
+        rows: np.ndarray,
+        batch_size: int,
+        seed: int | None,
+        drop_remainder: bool = False,
+    ):
+        super().__init__()
+        self.load = load
+        self.rows = np.asarray(rows, dtype=np.int64)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.drop_remainder = drop_remainder
+        self._check()
+        self.epoch = 0
+
+    def _check(self) -> None:
+        if self.batch_size < 1:
+            raise ReproError(
+                f"The batch size is {self.batch_size}: choose a whole number of at least 1."
+            )
+        if self.n_samples == 0:
+            raise ReproError(
+                f"{len(self.rows)} samples do not fill one batch of {self.batch_size}: "
+                "build a larger split or choose a smaller batch size."
+            )
+
+    @property
+    def n_samples(self) -> int:
+        """Samples seen in one epoch."""
+        left_out = len(self.rows) % self.batch_size if self.drop_remainder else 0
+        return len(self.rows) - left_out
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, from 0, whose order the batches are in."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._order = self.rows
+        if self.seed is not None:
+            shuffle = generator(self.seed, "order of samples", str(epoch))
+            self._order = shuffle.permutation(self.rows)
+
+    def __len__(self) -> int:
+        return -(-self.n_samples // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Arrays, Arrays]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        start = index * self.batch_size
+        return self.load(self._order[start : start + self.batch_size])
+
+    def __iter__(self) -> Iterator[tuple[Arrays, Arrays]]:
+        """Yield an epoch's batches; the next one is read while the caller works on the last."""
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            coming = reader.submit(self.__getitem__, 0)
+            for index in range(1, len(self)):
+                batch = coming.result()
+                coming = reader.submit(self.__getitem__, index)
+                yield batch
+            yield coming.result()
+
+    def on_epoch_end(self) -> None:
+        """Go on to the next epoch's order; Keras calls this."""
+        self.epoch += 1
+
+
+def gather(x: Arrays, y: Arrays) -> Load:
+    """Return a ``load`` for `Batches` that reads rows of arrays, or of dicts of arrays.
+
+    Parameters
+    ----------
+    x, y : numpy.ndarray or dict of numpy.ndarray
+        ``(n, ...)``; memory-mapped arrays are read a batch at a time.
+    """
+    return lambda rows: (_take(x, rows), _take(y, rows))
+
+
+def _take(arrays: Arrays, rows: np.ndarray) -> Arrays:
+    if isinstance(arrays, Mapping):
+        return {name: array[rows] for name, array in arrays.items()}
+    return arrays[rows]

@@ -1,0 +1,289 @@
+"""Building a data set from its generator: in shards, by any number of workers, resumable."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import signal
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from repro.datasets.atomic import replacing
+from repro.datasets.spec import ResolvedSpec
+from repro.datasets.store import (
+    METADATA_BYTES,
+    Arrays,
+    Dataset,
+    check_arrays,
+    stored_bytes,
+    write_dataset,
+)
+from repro.errors import ReproError
+
+Generator = Callable[[int, int, int, dict], Arrays]
+
+
+def build(
+    spec: ResolvedSpec,
+    out: str | Path,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Build a data set; the same bytes for any number of workers and after any interruption.
+
+    Finished shards stand in ``OUT.parts`` until the data set is whole, so that the same call
+    goes on where a killed one stopped.
+
+    Parameters
+    ----------
+    spec : ResolvedSpec
+        Which data set.
+    out : pathlib.Path
+        The HDF5 file to make; returned untouched if it already is this data set.
+    workers : int
+        Processes that run the generator.
+    progress : callable, optional
+        Called with the samples done and the samples in all, first with those found done.
+
+    Raises
+    ------
+    ReproError
+        If `out` or its parts are of another data set, the generator does not give what the spec
+        says, the disk is full, or another process builds the same file.
+    """
+    out = Path(out)
+    if workers < 1:
+        raise ReproError(f"A data set is built by at least one worker, not {workers}.")
+    parts = Parts(out.with_name(out.name + ".parts"), spec)
+    if out.exists():
+        _require_same(spec, out)
+        parts.remove_leftovers()
+        return out
+    with parts.claimed(_source_hash(load_generator(spec.generator))):
+        missing = parts.missing()
+        _require_room(parts, len(missing))
+        _make_shards(parts, missing, workers, _reporter(parts, missing, progress))
+        write_dataset(out, spec, (parts.read(start) for start in parts.starts))
+        parts.remove()
+    return out
+
+
+def load_generator(name: str) -> Generator:
+    """Return the generator function called ``module:function``.
+
+    Raises
+    ------
+    ReproError
+        If there is no such module or function.
+    """
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ReproError(f"The generator '{name}' is not to be found: {error}.") from None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The folder of a data set's finished shards.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        ``OUT.parts``.
+    spec : ResolvedSpec
+        The data set they belong to.
+    """
+
+    folder: Path
+    spec: ResolvedSpec
+
+    @property
+    def starts(self) -> range:
+        """First sample of every shard."""
+        return range(0, self.spec.n_samples, self.spec.shard_size)
+
+    @property
+    def manifest(self) -> Path:
+        """The file that says whose shards these are."""
+        return self.folder / "manifest.json"
+
+    def count(self, start: int) -> int:
+        """Return the number of samples of a shard."""
+        return min(self.spec.shard_size, self.spec.n_samples - start)
+
+    def shard(self, start: int) -> Path:
+        """Return the file of a shard."""
+        return self.folder / f"shard-{start:09d}.npz"
+
+    @contextlib.contextmanager
+    def claimed(self, source_hash: str) -> Iterator[None]:
+        """Hold the folder for this process alone, for this data set and this generator."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock_file = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise ReproError(
+                f"The folder {self.folder} cannot be made ({error.strerror}): choose another "
+                "place for the data set."
+            ) from None
+        with lock_file as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ReproError(f"Another process is building {self.folder.stem} now.") from None
+            self._claim(source_hash)
+            yield
+
+    def _claim(self, source_hash: str) -> None:
+        ours = {
+            "fingerprint": self.spec.fingerprint,
+            "shard_size": self.spec.shard_size,
+            "generator_source": source_hash,
+        }
+        if not self.manifest.exists() and not any(self.folder.glob("shard-*")):
+            with replacing(self.manifest) as partial:
+                partial.write_text(json.dumps(ours, indent=1))
+        theirs = self._read_manifest()
+        differing = [key.replace("_", " ") for key in ours if theirs.get(key) != ours[key]]
+        if differing:
+            raise ReproError(
+                f"{self.folder} holds parts of another data set ({', '.join(differing)} "
+                "differ): finish that one, or delete the folder."
+            )
+
+    def _read_manifest(self) -> dict:
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            return json.loads(self.manifest.read_text())
+        return {}
+
+    def missing(self) -> list[int]:
+        """Return the first samples of the shards still to make; a damaged shard is one of them."""
+        return [start for start in self.starts if not _is_whole(self.shard(start))]
+
+    def make(self, start: int) -> int:
+        """Run the generator for one shard, check and keep it; return the number of samples."""
+        stop = start + self.count(start)
+        generate = load_generator(self.spec.generator)
+        # Many workers share the cores, and sums must not depend on how many threads add them.
+        with threadpool_limits(1):
+            arrays = generate(start, stop, self.spec.seed, dict(self.spec.parameters))
+        source = f"Generator {self.spec.generator}, samples {start} to {stop},"
+        check_arrays(self.spec, arrays, stop - start, source)
+        with replacing(self.shard(start)) as partial, partial.open("wb") as file:
+            np.savez(file, **arrays)
+        return stop - start
+
+    def read(self, start: int) -> Arrays:
+        """Return the arrays of a finished shard."""
+        with np.load(self.shard(start)) as arrays:
+            return dict(arrays)
+
+    def remove(self) -> None:
+        """Delete the shards, and the folder if nothing else lies in it."""
+        for pattern in ("shard-*", "manifest.json*", "lock"):
+            for path in self.folder.glob(pattern):
+                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+    def remove_leftovers(self) -> None:
+        """Delete what a build left that was killed when its data set was already whole."""
+        if self._read_manifest().get("fingerprint") == self.spec.fingerprint:
+            self.remove()
+
+
+def _make_shards(
+    parts: Parts, missing: list[int], workers: int, report: Callable[[int], None]
+) -> None:
+    if workers == 1 or len(missing) <= 1:
+        for start in missing:
+            report(parts.make(start))
+        return
+    processes = min(workers, len(missing))
+    pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_follow_parent)
+    try:
+        for shard in as_completed([pool.submit(parts.make, start) for start in missing]):
+            report(shard.result())
+    except BrokenProcessPool:
+        raise ReproError(
+            "A worker was killed, perhaps for want of memory: run the same command again with "
+            "fewer workers; what was finished is kept."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _reporter(
+    parts: Parts, missing: list[int], progress: Callable[[int, int], None] | None
+) -> Callable[[int], None]:
+    """Return a function that adds samples to those done, and tell of those found done."""
+    total = parts.spec.n_samples
+    done = total - sum(parts.count(start) for start in missing)
+
+    def report(n: int) -> None:
+        nonlocal done
+        done += n
+        if progress:
+            progress(done, total)
+
+    report(0)
+    return report
+
+
+def _follow_parent() -> None:
+    """Make a worker end with its parent, however that ends, and leave Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_with_parent() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def _require_same(spec: ResolvedSpec, out: Path) -> None:
+    if Dataset.open(out).spec.fingerprint != spec.fingerprint:
+        raise ReproError(
+            f"{out} holds another data set and is never overwritten: move it or choose another "
+            "name."
+        )
+
+
+def _require_room(parts: Parts, n_missing: int) -> None:
+    """Refuse at once what cannot fit: the missing shards, and then the whole beside them."""
+    size = stored_bytes(parts.spec)
+    needed = size + size * n_missing // len(parts.starts) + METADATA_BYTES
+    free = shutil.disk_usage(parts.folder).free
+    if free < needed:
+        raise ReproError(
+            f"The disk of {parts.folder} has {free / 1e9:.2f} GB free, but the build needs "
+            f"{needed / 1e9:.2f} GB, half of it for a while only: make room or choose another disk."
+        )
+
+
+def _is_whole(shard: Path) -> bool:
+    try:
+        with zipfile.ZipFile(shard) as archive:
+            return archive.testzip() is None
+    except (FileNotFoundError, zipfile.BadZipFile, EOFError, RuntimeError):
+        return False
+
+
+def _source_hash(generate: Generator) -> str:
+    path = importlib.import_module(generate.__module__).__file__
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

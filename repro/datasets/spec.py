@@ -1,0 +1,384 @@
+"""Data specs: how a data set is made, what it holds and in which units, read from YAML."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
+
+from repro.errors import ReproError
+
+SPLITS = ("train", "validation", "test")
+RESERVED_NAMES = {"split", "normalisation"}
+
+Seed = Annotated[StrictInt, Field(ge=0, lt=2**63)]
+Scalar = StrictBool | StrictInt | StrictFloat | str
+Value = Scalar | list[Scalar]
+
+
+def _check_dtype(text: str) -> str:
+    try:
+        dtype = np.dtype(text)
+    except TypeError:
+        raise ValueError(f"'{text}' is no NumPy dtype") from None
+    if dtype.kind not in "fiu" or dtype.name != text:
+        raise ValueError(f"'{text}' is not a plain dtype such as float32, int64 or uint8")
+    return text
+
+
+def _check_value(value: Value) -> Value:
+    items = value if isinstance(value, list) else [value]
+    for item in items:
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ValueError("a parameter is a finite number")
+        if isinstance(item, str) and _is_number(item):
+            raise ValueError(f"YAML reads {item} as a text: write it with a point, such as 1.0e-3")
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+class Strict(BaseModel):
+    """A frozen record that knows its fields and refuses any other."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Parameter(Strict):
+    """A number the generator takes, with its unit and where it comes from."""
+
+    value: Annotated[Value, AfterValidator(_check_value)]
+    unit: str
+    source: Annotated[str, Field(min_length=1)]
+    about: str
+
+
+class Preset(Strict):
+    """How many samples each split has, and where these numbers come from."""
+
+    train: PositiveInt
+    validation: NonNegativeInt
+    test: NonNegativeInt
+    source: str = ""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples per split."""
+        return {split: getattr(self, split) for split in SPLITS}
+
+
+class Variable(Strict):
+    """One array of the data set: the shape of a sample, dtype, unit and how it is normalised."""
+
+    shape: list[StrictInt | str]
+    dtype: Annotated[str, AfterValidator(_check_dtype)]
+    unit: str
+    about: str
+    normalise: Literal["global", "per_point"] | None = None
+
+
+class ResolvedVariable(Variable):
+    """A variable whose shape holds integers only."""
+
+    shape: tuple[PositiveInt, ...]
+
+
+class Card(Strict):
+    """What a reader should know of a data set before using it."""
+
+    title: str
+    kind: Literal["simulated", "measured", "derived"]
+    licence: str
+    about: str
+    limitations: list[str]
+    deviations: list[str]
+
+
+class ResolvedSpec(Strict):
+    """A data spec with every choice made: which data set, to the byte."""
+
+    name: str
+    version: PositiveInt
+    study: str
+    preset: str
+    experiment: str
+    generator: str
+    seed: Seed
+    shard_size: PositiveInt
+    parameters: dict[str, Value]
+    counts: dict[Literal["train", "validation", "test"], NonNegativeInt]
+    variables: dict[str, ResolvedVariable]
+    card: Card
+
+    @property
+    def n_samples(self) -> int:
+        """Samples of all splits together."""
+        return sum(self.counts.values())
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that alters the data: not the names of preset or experiment."""
+        identity = self.model_dump(
+            mode="json", include={"name", "version", "generator", "seed", "parameters", "counts"}
+        )
+        identity["variables"] = [
+            [name, variable.shape, variable.dtype, variable.unit, variable.normalise]
+            for name, variable in sorted(self.variables.items())
+        ]
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class DataSpec(Card):
+    """A data spec as written in ``data_specs/``: the family of data sets it can make.
+
+    A shape entry is an integer, the name of an integer parameter, or ``NAME+INTEGER``.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z]\w*$")]
+    version: PositiveInt
+    study: str
+    generator: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    seed: Seed
+    shard_size: PositiveInt
+    parameters: dict[str, Parameter]
+    experiments: Annotated[dict[str, dict[str, Value]], Field(min_length=1)]
+    presets: Annotated[dict[str, Preset], Field(min_length=1)]
+    variables: Annotated[dict[str, Variable], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> DataSpec:
+        for name in self.parameters.keys() & set(SPLITS):
+            raise ValueError(f"parameter '{name}' has the name of a split: rename it")
+        for experiment, values in self.experiments.items():
+            for key, value in values.items():
+                try:
+                    self._parse(key, value)
+                except ReproError as error:
+                    raise ValueError(f"experiment '{experiment}': {error}") from None
+        for name, variable in self.variables.items():
+            self._check_variable(name, variable)
+        return self
+
+    def _check_variable(self, name: str, variable: Variable) -> None:
+        if not name.isidentifier() or name in RESERVED_NAMES:
+            raise ValueError(f"a variable cannot be called '{name}'")
+        if variable.normalise and np.dtype(variable.dtype).kind != "f":
+            raise ValueError(f"variable '{name}' is normalised but {variable.dtype}, not a float")
+        for entry in variable.shape:
+            symbol, plus, more = str(entry).partition("+")
+            known = self.parameters.get(symbol)
+            is_sum = not plus or more.isdecimal()
+            if isinstance(entry, str) and not (known and type(known.value) is int and is_sum):
+                raise ValueError(
+                    f"variable '{name}': shape entry '{entry}' names no integer parameter"
+                )
+
+    def _parse(self, key: str, value: Value) -> Value:
+        if key not in self.parameters:
+            raise ReproError(
+                f"Data spec '{self.name}' has no parameter '{key}': "
+                f"it has {', '.join(self.parameters)}."
+            )
+        return _convert(key, value, self.parameters[key].value)
+
+    def resolve(
+        self,
+        preset: str,
+        experiment: str | None = None,
+        overrides: dict[str, Value] | None = None,
+        seed: int | None = None,
+    ) -> ResolvedSpec:
+        """Settle every choice and return the data set that is meant.
+
+        Parameters
+        ----------
+        preset : str
+            The scale: one of `presets`.
+        experiment : str, optional
+            One of `experiments`; the first if not given.
+        overrides : dict, optional
+            Parameters, or sample counts (``train``, ``validation``, ``test``), set by hand;
+            texts are read as the type of what they replace.
+        seed : int, optional
+            Instead of the spec's own seed.
+
+        Raises
+        ------
+        ReproError
+            If a name is unknown or a value has the wrong type.
+        """
+        experiment = next(iter(self.experiments)) if experiment is None else experiment
+        counts = self._choose("preset", self.presets, preset).counts
+        chosen = self._choose("experiment", self.experiments, experiment)
+        values = {name: parameter.value for name, parameter in self.parameters.items()}
+        for key, value in {**chosen, **(overrides or {})}.items():
+            if key in counts:
+                counts[key] = _count(key, value)
+            else:
+                values[key] = self._parse(key, value)
+        return ResolvedSpec(
+            **self.model_dump(include={"name", "version", "study", "generator", "shard_size"}),
+            preset=preset,
+            experiment=experiment,
+            seed=self.seed if seed is None else _convert_seed(seed),
+            parameters=values,
+            counts=counts,
+            variables={name: _resolve(name, v, values) for name, v in self.variables.items()},
+            card=self.model_dump(include=set(Card.model_fields)),
+        )
+
+    def _choose(self, what: str, options: dict, name: str):
+        if name not in options:
+            raise ReproError(
+                f"Data spec '{self.name}' has no {what} '{name}': choose {', '.join(options)}."
+            )
+        return options[name]
+
+
+def _resolve(name: str, variable: Variable, values: dict[str, Value]) -> ResolvedVariable:
+    shape = []
+    for entry in variable.shape:
+        symbol, _, more = str(entry).partition("+")
+        size = entry if isinstance(entry, int) else values[symbol] + int(more or 0)
+        if size < 1:
+            raise ReproError(f"Variable '{name}' would have {size} entries where '{entry}' stands.")
+        shape.append(size)
+    return ResolvedVariable(**{**variable.model_dump(), "shape": shape})
+
+
+def _convert(key: str, value: Value, example: Value) -> Value:
+    """Return ``value`` as the type of ``example``, reading texts."""
+    if isinstance(example, list):
+        items = yaml.safe_load(value) if isinstance(value, str) else value
+        if not isinstance(items, list) or not example:
+            raise ReproError(f"'{key}' takes a list such as {example}, not '{value}'.")
+        return [_convert(key, item, example[0]) for item in items]
+    kind = type(example)
+    wrong = ReproError(f"'{key}' takes {_KINDS[kind]} such as {example}, not '{value}'.")
+    if isinstance(value, str) and kind is not str:
+        value = _read(value.strip(), kind, wrong)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise wrong
+    return value
+
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def _read(text: str, kind: type, wrong: ReproError) -> Scalar:
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        return kind(text)
+    except ValueError:
+        raise wrong from None
+
+
+def _count(split: str, value: Value) -> int:
+    count = _convert(split, value, 1000)
+    if count < (split == "train"):
+        raise ReproError(f"'{split}' takes a number of samples, not {count}.")
+    return count
+
+
+def _convert_seed(seed: int) -> int:
+    number = _convert("seed", seed, 0)
+    if not 0 <= number < 2**63:
+        raise ReproError(f"The seed is a whole number from 0 to 2^63 - 1, not {seed}.")
+    return number
+
+
+def specs_folder() -> Path:
+    """Return the folder of data specs: ``$REPRO_DATA_SPECS``, else ``data_specs`` beside us."""
+    default = Path(__file__).resolve().parents[2] / "data_specs"
+    return Path(os.environ.get("REPRO_DATA_SPECS") or default)
+
+
+def spec_names() -> list[str]:
+    """Return the names of all data specs.
+
+    Raises
+    ------
+    ReproError
+        If there is no folder of data specs.
+    """
+    folder = specs_folder()
+    if not folder.is_dir():
+        raise ReproError(
+            f"There is no folder {folder}: set REPRO_DATA_SPECS to the folder of the data specs."
+        )
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load_spec(name: str) -> DataSpec:
+    """Read the data spec of that name.
+
+    Raises
+    ------
+    ReproError
+        If there is none, or if it is not well formed: says which line or key, and why.
+    """
+    names = spec_names()
+    if name not in names:
+        raise ReproError(f"There is no data spec '{name}': there is {', '.join(names) or 'none'}.")
+    path = specs_folder() / f"{name}.yaml"
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        spec = DataSpec.model_validate(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ReproError(f"Data spec {path} is not valid YAML: {reason}.") from None
+    except ValidationError as error:
+        raise ReproError(f"Data spec {path}: {_first_fault(error)}.") from None
+    if spec.name != name:
+        raise ReproError(f"Data spec {path} calls itself '{spec.name}': rename one of the two.")
+    return spec
+
+
+def _first_fault(error: ValidationError) -> str:
+    faults = error.errors()
+    where = ".".join(str(part) for part in faults[0]["loc"])
+    what = faults[0]["msg"].removeprefix("Value error, ").rstrip(".")
+    others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return (f"'{where}': " if where else "") + what + others
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error, not a silent loss of the first."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key, (key_node, _) in zip(keys, node.value, strict=True):
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' stands twice", key_node.start_mark
+                )
+        return super().construct_mapping(node, deep)

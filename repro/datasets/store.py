@@ -1,0 +1,419 @@
+"""Data sets on disk: one HDF5 file, written whole or not at all, with a checksum per variable.
+
+Variables lie at the file's top level, contiguous, first axis the sample, so that they can be
+memory-mapped. `split` tells each sample's split; `normalisation/VARIABLE` holds the mean and the
+standard deviation of the training split.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from pydantic import ValidationError
+
+from repro import __version__
+from repro.datasets.atomic import replacing
+from repro.datasets.spec import SPLITS, ResolvedSpec
+from repro.errors import GateFailed, ReproError
+
+FORMAT = "repro-dataset"
+FORMAT_VERSION = 1
+ROOT_ATTRIBUTES = ("spec", "spec_fingerprint", "seed", "code_version", "checksum")
+STATISTICS = ("mean", "standard_deviation")
+# Sums run over blocks of this many samples whatever the shards: the same bits come out.
+BLOCK_SAMPLES = 256
+METADATA_BYTES = 2**20  # reserved for headers, attributes and the split
+
+Arrays = dict[str, np.ndarray]
+
+
+class DamagedDataset(ReproError):
+    """A file that was a data set of ours and is not whole any more."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a variable's bytes stand in the file."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    offset: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set opened for reading; holds no file handle, so it can be sent to a worker.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The HDF5 file.
+    spec : ResolvedSpec
+        What the file holds.
+    checksum : str
+        SHA-256 over the checksums of all variables.
+    layouts : dict
+        Where each variable stands.
+    moments : dict
+        ``(mean, standard_deviation)`` of each normalised variable.
+    """
+
+    path: Path
+    spec: ResolvedSpec
+    checksum: str
+    layouts: dict[str, Layout]
+    moments: dict[str, tuple[np.ndarray, np.ndarray]]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Dataset:
+        """Open a data set and check that it is one and whole; `verify` checks its bytes too.
+
+        Raises
+        ------
+        ReproError
+            If there is no such file, if it is no data set, is damaged, or of a newer format.
+        """
+        path = Path(path)
+        with _reading(path) as file:
+            spec = _read_spec(file, path)
+            layouts = {name: _layout(file, name, spec, path) for name in _expected(spec)}
+            if not np.array_equal(file["split"][()], split_codes(spec)):
+                raise _damaged(path, "its split differs from its spec")
+            moments = {name: _read_moments(file, name, spec, path) for name in _normalised(spec)}
+            return cls(path, spec, str(file.attrs["checksum"]), layouts, moments)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the variables."""
+        return tuple(self.spec.variables)
+
+    def array(self, name: str) -> np.ndarray:
+        """Return a variable as a read-only memory map, ``(n_samples, *shape)``."""
+        if name not in self.spec.variables:
+            raise ReproError(
+                f"{self.path} has no variable '{name}': it has {', '.join(self.names)}."
+            )
+        at = self.layouts[name]
+        return np.memmap(self.path, mode="r", dtype=at.dtype, shape=at.shape, offset=at.offset)
+
+    def rows(self, split: str) -> np.ndarray:
+        """Return the indices of the samples of a split, ``(n,)`` int64."""
+        if split not in SPLITS:
+            raise ReproError(f"There is no split '{split}': choose {', '.join(SPLITS)}.")
+        counts = [self.spec.counts[name] for name in SPLITS]
+        before = sum(counts[: SPLITS.index(split)])
+        return np.arange(before, before + self.spec.counts[split], dtype=np.int64)
+
+    def statistics(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of a variable over the training split [its unit].
+
+        The shape of one sample where the spec says ``per_point``, else scalars. A standard
+        deviation of 0 is given as 1, so that it can divide.
+        """
+        if name not in self.moments:
+            raise ReproError(
+                f"{self.path} has no normalisation of '{name}': it has that of "
+                f"{', '.join(self.moments) or 'no variable'}."
+            )
+        return self.moments[name]
+
+
+def write_dataset(path: str | Path, spec: ResolvedSpec, chunks: Iterable[Arrays]) -> None:
+    """Write a data set, whole or not at all.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file to make; the folder must exist.
+    spec : ResolvedSpec
+        What the data set is.
+    chunks : iterable of dict
+        Consecutive samples: the arrays of all variables, ``(n, *shape)`` each.
+
+    Raises
+    ------
+    ReproError
+        If the file exists, the disk is full, or the arrays are not what the spec says.
+    """
+    path = Path(path)
+    if path.exists():
+        raise ReproError(f"{path} exists and is never overwritten: move it or choose another name.")
+    with replacing(path) as partial:
+        _lay_out(partial, spec)
+        with h5py.File(partial, "r+") as file:
+            _fill(file, spec, chunks)
+
+
+def verify(path: str | Path) -> None:
+    """Check every byte of a data set against its checksums.
+
+    Raises
+    ------
+    GateFailed
+        If the file is damaged: names the variable.
+    ReproError
+        If there is no such file or it is no data set.
+    """
+    try:
+        dataset = Dataset.open(path)
+        with _reading(dataset.path) as file:
+            _check_bytes(file, dataset)
+    except DamagedDataset as error:
+        raise GateFailed(str(error)) from None
+
+
+def check_arrays(spec: ResolvedSpec, arrays: Arrays, n: int, source: str) -> None:
+    """Check that arrays are ``n`` samples of the spec's variables, all of them finite.
+
+    Parameters
+    ----------
+    spec : ResolvedSpec
+        What is expected.
+    arrays : dict
+        What came.
+    n : int
+        Samples expected.
+    source : str
+        Where they came from, for the message.
+    """
+    if set(arrays) != set(spec.variables):
+        raise ReproError(
+            f"{source} gives the variables {', '.join(sorted(arrays))}, but data spec "
+            f"'{spec.name}' lists {', '.join(sorted(spec.variables))}."
+        )
+    for name, variable in spec.variables.items():
+        array, expected = np.asarray(arrays[name]), (n, *variable.shape)
+        if array.shape != expected or array.dtype.name != variable.dtype:
+            raise ReproError(
+                f"{source} gives '{name}' as {array.dtype.name} {array.shape}, but data spec "
+                f"'{spec.name}' says {variable.dtype} {expected}."
+            )
+        if not np.isfinite(array).all():
+            sample = int(np.argwhere(~np.isfinite(array))[0][0])
+            raise ReproError(f"{source} gives a number that is not finite: '{name}', row {sample}.")
+
+
+def stored_bytes(spec: ResolvedSpec) -> int:
+    """Return the size of the data set's arrays [bytes]."""
+    sample = sum(
+        np.dtype(variable.dtype).itemsize * int(np.prod(variable.shape))
+        for variable in spec.variables.values()
+    )
+    return sample * spec.n_samples
+
+
+def split_codes(spec: ResolvedSpec) -> np.ndarray:
+    """Return the split of each sample, ``(n_samples,)`` uint8: 0 train, 1 validation, 2 test."""
+    return np.repeat(np.arange(3, dtype=np.uint8), [spec.counts[split] for split in SPLITS])
+
+
+def _normalised(spec: ResolvedSpec) -> list[str]:
+    return [name for name, variable in spec.variables.items() if variable.normalise]
+
+
+def _statistics_names(spec: ResolvedSpec) -> list[str]:
+    return [f"normalisation/{name}/{s}" for name in _normalised(spec) for s in STATISTICS]
+
+
+def _expected(spec: ResolvedSpec) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+    """Return dtype and shape of every array whose first axis is the sample."""
+    variables = {
+        name: (np.dtype(variable.dtype).newbyteorder("<"), (spec.n_samples, *variable.shape))
+        for name, variable in spec.variables.items()
+    }
+    return {**variables, "split": (np.dtype("uint8"), (spec.n_samples,))}
+
+
+# ---- writing
+
+
+def _lay_out(partial: Path, spec: ResolvedSpec) -> None:
+    """Write the file's skeleton and reserve the room for its data.
+
+    HDF5 cannot recover from a disk that fills up while it writes (it crashes on closing), so
+    the room is claimed with the system's own call, which only fails.
+    """
+    n_points = sum(int(np.prod(spec.variables[name].shape)) for name in _normalised(spec))
+    reserve = stored_bytes(spec) + 16 * n_points + METADATA_BYTES
+    _reserve(partial, reserve)
+    early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    # Aligned data, so that a memory map of any dtype reads at full speed.
+    with h5py.File(partial, "w", alignment_threshold=512, alignment_interval=64) as file:
+        for name, (dtype, shape) in _expected(spec).items():
+            file.create_dataset(name, shape, dtype, dcpl=early, fill_time="never")
+    _reserve(partial, reserve)
+
+
+def _reserve(path: Path, size: int) -> None:
+    path.touch()
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+
+
+def _fill(file: h5py.File, spec: ResolvedSpec, chunks: Iterable[Arrays]) -> None:
+    _copy(file, spec, chunks)
+    file["split"][...] = split_codes(spec)
+    for name, variable in spec.variables.items():
+        _describe(file[name], variable.unit, variable.about)
+    _describe(file["split"], "", "0 train, 1 validation, 2 test")
+    for name in _normalised(spec):
+        _write_statistics(file, spec, name)
+    file.attrs["format"] = FORMAT
+    file.attrs["format_version"] = FORMAT_VERSION
+    file.attrs["spec"] = spec.model_dump_json()
+    file.attrs["spec_fingerprint"] = spec.fingerprint
+    file.attrs["seed"] = spec.seed
+    file.attrs["code_version"] = __version__
+    file.attrs["checksum"] = _root_checksum(file, spec)
+
+
+def _copy(file: h5py.File, spec: ResolvedSpec, chunks: Iterable[Arrays]) -> None:
+    start = 0
+    for arrays in chunks:
+        stop = start + len(next(iter(arrays.values()), ()))
+        if stop > spec.n_samples:
+            raise ReproError(f"More samples came than the {spec.n_samples} of the data spec.")
+        check_arrays(spec, arrays, stop - start, f"Chunk {start} to {stop}")
+        for name in spec.variables:
+            file[name][start:stop] = arrays[name]
+        start = stop
+    if start < spec.n_samples:
+        raise ReproError(f"Only {start} samples came of the {spec.n_samples} of the data spec.")
+
+
+def _write_statistics(file: h5py.File, spec: ResolvedSpec, name: str) -> None:
+    variable = spec.variables[name]
+    values = _moments(file[name], spec.counts["train"], variable.normalise == "per_point")
+    for statistic, value in zip(STATISTICS, values, strict=True):
+        dataset = file.create_dataset(f"normalisation/{name}/{statistic}", data=value)
+        about = f"{statistic.replace('_', ' ')} of {name} over the training split"
+        _describe(dataset, variable.unit, about)
+
+
+def _moments(data: h5py.Dataset, n: int, per_point: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of the first ``n`` samples, float64."""
+    # Sums of distances from a value that occurs: exact for a constant, no cancellation else.
+    origin = np.asarray(data[0], dtype=np.float64)
+    origin = origin if per_point else origin.flat[0]
+    first = second = np.zeros_like(origin)
+    for start in range(0, n, BLOCK_SAMPLES):
+        distance = data[start : min(start + BLOCK_SAMPLES, n)] - origin
+        axis = 0 if per_point else None
+        first = first + distance.sum(axis=axis)
+        second = second + np.square(distance).sum(axis=axis)
+    size = n if per_point else n * int(np.prod(data.shape[1:]))
+    deviation = np.sqrt(np.maximum(second / size - np.square(first / size), 0))
+    return origin + first / size, np.where(deviation == 0, 1.0, deviation)
+
+
+def _describe(dataset: h5py.Dataset, unit: str, about: str) -> None:
+    dataset.attrs["unit"] = unit
+    dataset.attrs["description"] = about
+    dataset.attrs["checksum"] = _checksum(dataset)
+
+
+def _checksum(dataset: h5py.Dataset) -> str:
+    """Return the SHA-256 of name, dtype, shape and values in C order, little-endian."""
+    dtype = dataset.dtype.newbyteorder("<")
+    digest = hashlib.sha256(f"{dataset.name[1:]}|{dtype.str}|{dataset.shape}|".encode())
+    blocks = range(0, len(dataset), BLOCK_SAMPLES) if dataset.shape else [0]
+    for start in blocks:
+        block = dataset[start : start + BLOCK_SAMPLES] if dataset.shape else dataset[()]
+        digest.update(np.ascontiguousarray(block, dtype=dtype))
+    return digest.hexdigest()
+
+
+def _root_checksum(file: h5py.File, spec: ResolvedSpec) -> str:
+    lines = [f"{name} {file[name].attrs['checksum']}\n" for name in sorted(_expected(spec))]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+# ---- reading
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading; whatever HDF5 stumbles over there is damage."""
+    if not path.is_file():
+        raise ReproError(f"There is no data set {path}: build it with `repro data build`.")
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except PermissionError:
+        raise ReproError(f"{path} may not be read: ask its owner for the permission.") from None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        reason = str(error).strip("'\"").split("(")[-1].rstrip(").")
+        if "signature not found" not in reason:
+            raise _damaged(path, reason) from error
+        raise ReproError(f"{path} is no HDF5 file: give a file of `repro data build`.") from None
+
+
+def _damaged(path: Path, reason: str) -> DamagedDataset:
+    return DamagedDataset(f"{path} is damaged: {reason}; delete the file and build it again.")
+
+
+def _read_spec(file: h5py.File, path: Path) -> ResolvedSpec:
+    if file.attrs.get("format") != FORMAT:
+        raise ReproError(
+            f"{path} is an HDF5 file but no data set of this suite: give a file of "
+            "`repro data build`."
+        )
+    if int(file.attrs["format_version"]) > FORMAT_VERSION:
+        raise ReproError(
+            f"{path} has format version {file.attrs['format_version']}, newer than the "
+            f"{FORMAT_VERSION} known here: update this package."
+        )
+    for name in ROOT_ATTRIBUTES:
+        if name not in file.attrs:
+            raise _damaged(path, f"the attribute '{name}' is missing")
+    try:
+        spec = ResolvedSpec.model_validate(json.loads(file.attrs["spec"]))
+    except ValidationError as error:
+        raise _damaged(path, f"its spec is not readable ({error.error_count()} faults)") from None
+    if spec.fingerprint != file.attrs["spec_fingerprint"] or spec.seed != file.attrs["seed"]:
+        raise _damaged(path, "its spec does not match its fingerprint")
+    return spec
+
+
+def _layout(file: h5py.File, name: str, spec: ResolvedSpec, path: Path) -> Layout:
+    dtype, shape = _expected(spec)[name]
+    if name not in file:
+        raise _damaged(path, f"the variable '{name}' is missing")
+    data = file[name]
+    if not isinstance(data, h5py.Dataset) or (data.dtype, data.shape) != (dtype, shape):
+        raise _damaged(path, f"the variable '{name}' is not {dtype.name} {shape}")
+    unit = spec.variables[name].unit if name in spec.variables else ""
+    if data.attrs["unit"] != unit or "checksum" not in data.attrs:
+        raise _damaged(path, f"the attributes of '{name}' are not those of its spec")
+    offset = data.id.get_offset()
+    if offset is None or offset + data.nbytes > path.stat().st_size:
+        raise _damaged(path, f"the variable '{name}' is cut off or not stored in one piece")
+    return Layout(dtype, shape, offset)
+
+
+def _read_moments(
+    file: h5py.File, name: str, spec: ResolvedSpec, path: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    mean, deviation = (file[f"normalisation/{name}/{statistic}"][()] for statistic in STATISTICS)
+    variable = spec.variables[name]
+    shape = variable.shape if variable.normalise == "per_point" else ()
+    if mean.shape != shape or deviation.shape != shape:
+        raise _damaged(path, f"the normalisation of '{name}' does not have the shape {shape}")
+    return mean, deviation
+
+
+def _check_bytes(file: h5py.File, dataset: Dataset) -> None:
+    for name in (*_expected(dataset.spec), *_statistics_names(dataset.spec)):
+        if _checksum(file[name]) != file[name].attrs["checksum"]:
+            raise _damaged(dataset.path, f"variable '{name}' does not match its checksum")
+    if _root_checksum(file, dataset.spec) != dataset.checksum:
+        raise _damaged(dataset.path, "its checksum is not that of its variables")

@@ -1,0 +1,208 @@
+"""Metrics of a run, and the intervals that say how far a number can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from scipy.special import stdtrit
+
+from repro.errors import ReproError
+from repro.seeds import generator
+
+Better = Literal["lower", "higher", "neither"]
+Interval = tuple[float, float]
+CONFIDENCE = 0.95
+MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number that an evaluation yields.
+
+    Parameters
+    ----------
+    value : float
+        The number, in ``unit``.
+    unit : str
+        Its unit, ``"1"`` for a pure number.
+    better : str
+        ``"lower"``, ``"higher"`` or ``"neither"``.
+    definition : str
+        What is computed, over what, in one sentence. A change of it makes a new metric.
+    """
+
+    value: float
+    unit: str
+    better: Better
+    definition: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that the evaluation of one seed yields.
+
+    Parameters
+    ----------
+    metrics : dict
+        Metrics by name, such as ``"r2/c/01"``.
+    arrays : dict
+        Small arrays for the figures.
+    """
+
+    metrics: dict[str, Metric]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def mean_absolute_error(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the mean of ``|predicted - truth|`` over all elements, in their unit.
+
+    Parameters
+    ----------
+    truth, predicted : numpy.ndarray
+        Arrays of one shape.
+
+    Raises
+    ------
+    ReproError
+        If the shapes differ, which NumPy would broadcast into a wrong number.
+    """
+    truth, predicted = _pair(truth, predicted)
+    return float(np.mean(np.abs(predicted - truth)))
+
+
+def r_squared(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the coefficient of determination R² = 1 - Σ(predicted - truth)² / Σ(truth - mean)².
+
+    Parameters
+    ----------
+    truth, predicted : numpy.ndarray
+        ``(n_samples,)`` each.
+
+    Returns
+    -------
+    float
+        At most 1; 0 for a prediction no better than the mean; NaN if the truth is constant, for
+        which R² is not defined.
+
+    Raises
+    ------
+    ReproError
+        If the shapes differ or are not one-dimensional.
+    """
+    truth, predicted = _pair(truth, predicted)
+    if truth.ndim != 1:
+        raise ReproError(
+            f"R² takes one quantity at a time, shape (n_samples,), but got the shape "
+            f"{truth.shape}: pass one column of it."
+        )
+    if np.all(truth == truth[0]):
+        return float("nan")
+    return float(1 - np.sum((predicted - truth) ** 2) / np.sum((truth - truth.mean()) ** 2))
+
+
+def student_t_half_width(spread: float, n: int) -> float:
+    """Return half the 95 % Student-t interval of a mean, in the unit of ``spread``.
+
+    Parameters
+    ----------
+    spread : float
+        Standard deviation of one value (n - 1 in its denominator).
+    n : int
+        Number of values, at least 2.
+    """
+    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * spread / np.sqrt(n))
+
+
+def student_t_interval(values: Sequence[float]) -> Interval | None:
+    """Return the 95 % Student-t interval of the mean over seeds.
+
+    Parameters
+    ----------
+    values : sequence of float
+        One value a seed.
+
+    Returns
+    -------
+    tuple of float, or None
+        Lower and upper end; None for fewer than two values, whose spread is unknown.
+    """
+    if len(values) < 2:
+        return None
+    mean = float(np.mean(values))
+    half_width = student_t_half_width(float(np.std(values, ddof=1)), len(values))
+    return mean - half_width, mean + half_width
+
+
+def seeds_needed(values: Sequence[float], half_width: float) -> int | None:
+    """Return how many seeds of this spread bring the interval's half width down to a value.
+
+    Parameters
+    ----------
+    values : sequence of float
+        One value a seed, at least two.
+    half_width : float
+        Half width wanted, in the unit of the values.
+
+    Returns
+    -------
+    int or None
+        Number of seeds, those at hand included; None if more than `MOST_SEEDS`.
+    """
+    spread = float(np.std(values, ddof=1))
+    counts = range(2, MOST_SEEDS + 1)
+    return next((n for n in counts if student_t_half_width(spread, n) <= half_width), None)
+
+
+def bootstrap_interval(
+    statistic: Callable[..., float], *samples: np.ndarray, seed: int, n_resamples: int = 1000
+) -> Interval:
+    """Return the 95 % percentile bootstrap interval of a statistic over the test samples.
+
+    It says how well the test set resolves the statistic, whatever the seeds do.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes resampled arrays, returns a number, such as `r_squared`.
+    samples : numpy.ndarray
+        Arrays with the sample as first axis, resampled together.
+    seed : int
+        Seed of the resampling.
+    n_resamples : int
+        Number of resamples.
+
+    Raises
+    ------
+    ReproError
+        If the arrays differ in length, or the statistic is undefined on every resample.
+    """
+    lengths = {len(array) for array in samples}
+    if len(lengths) != 1:
+        raise ReproError(f"The bootstrap needs arrays of one length, but got {sorted(lengths)}.")
+    n = lengths.pop()
+    rng = generator(seed, "bootstrap")
+    draws = (rng.integers(n, size=n) for _ in range(n_resamples))
+    values = np.array([statistic(*(array[rows] for array in samples)) for rows in draws])
+    values = values[np.isfinite(values)]  # a tiny sample can be drawn constant: R² undefined
+    if not len(values):
+        raise ReproError(
+            f"The statistic is undefined on every resample of {n} samples: use more samples, "
+            f"whose true values differ."
+        )
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _pair(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return both as float64, after a check that they have one shape and are not empty."""
+    truth, predicted = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
+    if truth.shape != predicted.shape or not truth.size:
+        raise ReproError(
+            f"Truth has the shape {truth.shape} and prediction {predicted.shape}: a metric needs "
+            f"two filled arrays of one shape."
+        )
+    return truth, predicted

@@ -1,0 +1,184 @@
+"""Hashes and facts that explain why a number moved: code, metrics, data, settings, machine.
+
+Nothing here needs git: code is hashed file by file, as it is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import repro
+from repro.bench.device import sysinfo
+from repro.errors import ReproError
+from repro.evaluation.metrics import Metric
+from repro.evaluation.records import (
+    DataEntry,
+    Environment,
+    Flags,
+    Hashes,
+    RecordedMetric,
+    without_paths,
+)
+
+# These show or time a result and cannot alter it.
+WITHOUT_EFFECT = ("bench", "reporting", "cli.py", "__main__.py")
+
+
+def hashes(
+    study: str,
+    metrics: Mapping[str, Metric | RecordedMetric],
+    data: DataEntry,
+    configuration: Any,
+    environment: Environment,
+) -> Hashes:
+    """Return the five hashes of a record.
+
+    Parameters
+    ----------
+    study : str
+        The study's name.
+    metrics : mapping
+        Metrics by name; their values do not count.
+    data : DataEntry
+        The data set's identity.
+    configuration : JSON value
+        All that was chosen: variant, preset, experiment, seeds, recipes, settings.
+    environment : Environment
+        From `environment`.
+    """
+    return Hashes(
+        code=hash_code(study),
+        metrics=hash_metrics(metrics),
+        data=hash_data(data),
+        configuration=hash_json(configuration),
+        environment=hash_environment(environment),
+    )
+
+
+def hash_json(content: Any) -> str:
+    """Return the SHA-256 of a JSON value, whatever the order of its keys.
+
+    Raises
+    ------
+    ReproError
+        If it holds something that JSON cannot state, so that its text would not be stable.
+    """
+    try:
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ReproError(f"A configuration must be made of JSON values: {error}.") from None
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def hash_metrics(metrics: Mapping[str, Metric | RecordedMetric]) -> str:
+    """Return the hash of what each metric means: name, unit, direction and definition."""
+    return hash_json({name: [m.unit, m.better, m.definition] for name, m in metrics.items()})
+
+
+def hash_data(data: DataEntry) -> str:
+    """Return the hash of a data set: what was asked for and what came out."""
+    return hash_json([data.name, data.version, data.fingerprint, data.checksum])
+
+
+def hash_environment(environment: Environment) -> str:
+    """Return the hash of what can round differently; the size of the memory cannot."""
+    return hash_json(environment.model_dump(exclude={"memory_gb"}))
+
+
+def hash_code(study: str, package: Path | None = None) -> str:
+    """Return the hash of the code that a study's numbers depend on.
+
+    Parameters
+    ----------
+    study : str
+        The study's name.
+    package : Path, optional
+        The folder of the package ``repro``, by default the one that is running.
+
+    Raises
+    ------
+    ReproError
+        If there is no such study.
+    """
+    package = package or Path(repro.__file__).parent
+    if not (package / "studies" / study).is_dir():
+        raise ReproError(f"There is no study {study!r} whose code could be hashed.")
+    digest = hashlib.sha256()
+    for file in code_files(study, package):
+        # A checkout may turn line ends to CRLF; the code is the same.
+        content = file.read_bytes().replace(b"\r\n", b"\n")
+        name = file.relative_to(package).as_posix()
+        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\0".encode())
+    return digest.hexdigest()
+
+
+def code_files(study: str, package: Path) -> list[Path]:
+    """Return the Python files that can alter a study's numbers: shared ones and the study's own."""
+
+    def matters(parts: tuple[str, ...]) -> bool:
+        foreign = parts[0] == "studies" and len(parts) > 2 and parts[1] != study
+        return parts[0] not in WITHOUT_EFFECT and not foreign
+
+    files: Iterable[Path] = package.rglob("*.py")
+    return sorted(file for file in files if matters(file.relative_to(package).parts))
+
+
+def environment(
+    precision: str, xla: bool, determinism: bool | None = None, world_size: int = 1
+) -> Environment:
+    """Return the machine, the packages and the settings in force.
+
+    Parameters
+    ----------
+    precision : str
+        Keras dtype policy the networks were trained under.
+    xla : bool
+        Whether the training step was compiled by XLA.
+    determinism : bool, optional
+        Whether operations give the same bits each time; by default the backend is asked.
+    world_size : int
+        Number of processes that trained together.
+    """
+    import keras
+
+    backend = keras.config.backend()
+    flags = Flags(
+        backend=backend,
+        precision=precision,
+        xla=xla,
+        determinism=_determinism(backend) if determinism is None else determinism,
+        threads=_threads(backend),
+        world_size=world_size,
+    )
+    return Environment(**sysinfo(), flags=flags)
+
+
+def command_line(arguments: list[str] | None = None) -> str:
+    """Return the command as a reader would type it: ``repro run ...``, without absolute paths."""
+    words = sys.argv[1:] if arguments is None else arguments
+    return shlex.join(["repro", *(without_paths(word) for word in words)])
+
+
+def _determinism(backend: str) -> bool:
+    if backend == "tensorflow":
+        from tensorflow.python.framework.config import is_op_determinism_enabled
+
+        return is_op_determinism_enabled()
+    return "xla_gpu_deterministic_ops=true" in os.environ.get("XLA_FLAGS", "")
+
+
+def _threads(backend: str) -> int:
+    """Return the threads within one operation; 0 leaves the number to the backend."""
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        chosen = tf.config.threading.get_intra_op_parallelism_threads()
+        return chosen or int(os.environ.get("TF_NUM_INTRAOP_THREADS", "0"))
+    return 0

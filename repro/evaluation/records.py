@@ -1,0 +1,258 @@
+"""A run's result as a JSON file, the only thing that claims, comparisons and reports read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from repro.errors import ReproError
+from repro.evaluation.metrics import Better, Interval
+
+SCHEMA_VERSION = 1
+ABSOLUTE_PATH = re.compile(r"(?<![^\s='\"(,\[])(?:/|~/|[A-Za-z]:\\)(?:[\w.@+-]+[/\\])+([\w.@+-]*)")
+
+VerdictStatus = Literal[
+    "reproduced", "better", "below", "inconclusive", "not comparable", "not run"
+]
+Seed = Annotated[str, Field(pattern=r"^\d+$")]
+
+
+class Part(BaseModel):
+    """A part of a record: immutable, and no key but its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class RecordedMetric(Part):
+    """A metric with its value for each seed, in ``unit``."""
+
+    unit: str
+    better: Better
+    definition: str
+    values: dict[Seed, float]
+
+
+class Verdict(Part):
+    """What the runs say of one claim.
+
+    Parameters
+    ----------
+    claim : str
+        The claim's id.
+    status : str
+        One of the six words.
+    reason : str
+        Why, in one sentence with the numbers.
+    value : float, optional
+        Mean over seeds; for an order, the smallest difference between neighbours.
+    interval : tuple, optional
+        Its 95 % Student-t interval over seeds.
+    seeds : list of int
+        The seeds behind the value.
+    source : str
+        Study, variant, preset and experiment of the records behind the value.
+    """
+
+    claim: str
+    status: VerdictStatus
+    reason: str
+    value: float | None = None
+    interval: Interval | None = None
+    seeds: list[int] = []
+    source: str = ""
+
+
+class FigureEntry(Part):
+    """A figure's file, relative to the record, what it shows and the command that draws it."""
+
+    file: str
+    caption: str
+    command: str
+
+
+class DataEntry(Part):
+    """The data set of a run: its spec, its content and what was asked of the generator."""
+
+    name: str
+    version: int
+    fingerprint: str
+    checksum: str
+    counts: dict[str, int]
+    parameters: dict[str, Any]
+
+
+class NetworkEntry(Part):
+    """A network's parameters, forward FLOPs per sample and recipe."""
+
+    parameters: int
+    flops: float | None = None
+    recipe: dict[str, Any]
+
+
+class Hashes(Part):
+    """Five hashes that explain why a number moved."""
+
+    code: str
+    metrics: str
+    data: str
+    configuration: str
+    environment: str
+
+
+class Timing(Part):
+    """Time of a stage [s] and its rate [samples/s]."""
+
+    wall_s: float
+    device_s: float | None = None
+    samples_per_s: float | None = None
+
+
+class Flags(Part):
+    """The settings in force, as the libraries resolved them."""
+
+    backend: str
+    precision: str
+    xla: bool
+    determinism: bool
+    threads: int
+    world_size: int
+
+
+class Environment(Part):
+    """Machine and software of a run, without anything that names its owner."""
+
+    python: str
+    packages: dict[str, str]
+    processor: str
+    cores: int
+    memory_gb: float
+    gpu: str | None = None
+    flags: Flags
+
+
+class Record(Part):
+    """One run of a study: its metrics for each seed, its verdicts and all that explains them."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    study: str
+    variant: str
+    preset: str
+    experiment: str
+    seeds: list[int]
+    status: Literal["ok", "failed"]
+    reason: str = ""
+    command: str
+    metrics: dict[str, RecordedMetric] = {}
+    verdicts: list[Verdict] = []
+    curves: dict[str, dict[Seed, dict[str, list[float]]]] = {}
+    figures: dict[str, FigureEntry] = {}
+    data: DataEntry | None = None
+    networks: dict[str, NetworkEntry] = {}
+    hashes: Hashes
+    timings: dict[str, Timing] = {}
+    environment: Environment
+    deviations: list[str] = []
+
+    @model_validator(mode="after")
+    def _values_belong_to_seeds(self) -> Record:
+        known = {str(seed) for seed in self.seeds}
+        for name, metric in self.metrics.items():
+            foreign = sorted(set(metric.values) - known)
+            if foreign:
+                raise ValueError(f"metric {name} has a value for seed {foreign[0]}, not in seeds")
+        return self
+
+    @property
+    def label(self) -> str:
+        """What was run: study, variant, preset and experiment."""
+        return f"{self.study} {self.variant} {self.preset} {self.experiment}"
+
+
+def read_record(path: Path) -> Record:
+    """Read a record.
+
+    Raises
+    ------
+    ReproError
+        If there is no such file, it is not JSON, a field is wrong, or a newer version of the
+        suite wrote it.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReproError(f"Cannot read the record {path}: {error.strerror}.") from None
+    except ValueError as error:  # not JSON, or not even text
+        raise ReproError(
+            f"{path} is not a record but damaged or no JSON ({error}): make it again with "
+            f"'repro evaluate'."
+        ) from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ReproError(
+            f"{path} has schema version {version}, and this version of repro reads up to "
+            f"{SCHEMA_VERSION}: read it with a newer repro."
+        )
+    try:
+        return Record.model_validate(content)
+    except ValidationError as error:
+        raise ReproError(f"{path} is not a record: {first_problem(error)}.") from None
+
+
+def write_record(record: Record, path: Path) -> Path:
+    """Write a record, whole or not at all; absolute paths in its texts become file names.
+
+    Raises
+    ------
+    ReproError
+        If the file cannot be written; what stood there before is untouched.
+    """
+    path = Path(path)
+    content = without_paths(json.loads(record.model_dump_json()))
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(
+            json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+            encoding="utf-8",
+        )
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise ReproError(f"Cannot write the record {path}: {error.strerror}.") from None
+    return path
+
+
+def without_paths(content: Any) -> Any:
+    """Return texts, lists and dicts with each absolute path cut down to its last part.
+
+    A path tells the user's name and how the machine is laid out, and is of no use elsewhere.
+    """
+    if isinstance(content, str):
+        return ABSOLUTE_PATH.sub(lambda match: match[1] or ".", content)
+    if isinstance(content, list):
+        return [without_paths(item) for item in content]
+    if isinstance(content, dict):
+        return {key: without_paths(value) for key, value in content.items()}
+    return content
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say in a phrase what is wrong first: the field, the complaint and what stands there."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"])) or "the whole"
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    if first["type"] == "extra_forbidden":
+        return f"{where} is not a known field"
+    complaint = first["msg"].removeprefix("Value error, ")
+    found = first["input"]
+    shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) else ""
+    return f"{where}: {complaint[0].lower()}{complaint[1:]}{shown}"

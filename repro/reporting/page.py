@@ -1,0 +1,400 @@
+"""What the report shows of each study, run, figure and machine, made from records alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+
+from repro.reporting import formatting as write
+from repro.reporting.images import FigureView, data_uri, figure_view, image_size
+from repro.reporting.summary import SCALES, study_sentence
+from repro.reporting.tables import ClaimRow, Entries, claim_rows, relative
+from repro.reporting.variants import VariantTable, variant_tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from repro.evaluation.claims import Claim, Paper
+    from repro.evaluation.records import Record, RecordedMetric
+    from repro.reporting.figures import Curve
+    from repro.study import Study
+
+LONGEST_OPEN = 12
+BEHIND_CLAIMS = "Behind the claims"
+References = dict[tuple[str, str], "Curve"]
+
+
+@dataclass(frozen=True)
+class NetworkView:
+    """A network in words."""
+
+    name: str
+    parameters: str
+    flops: str
+    recipe: str
+
+
+@dataclass(frozen=True)
+class MetricView:
+    """A metric in words."""
+
+    name: str
+    value: str
+    seeds: int
+    better: str
+    definition: str
+
+
+@dataclass(frozen=True)
+class MetricGroup:
+    """Metrics whose names begin alike."""
+
+    name: str
+    metrics: list[MetricView]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is what our results are held against."""
+        return "baseline" in self.name.lower()
+
+    @property
+    def shown_open(self) -> bool:
+        """Whether the group is worth its space: a short list of baselines."""
+        return self.is_baseline and len(self.metrics) <= LONGEST_OPEN
+
+
+@dataclass(frozen=True)
+class RunView:
+    """All that the page shows of one record."""
+
+    study: str
+    study_title: str
+    anchor: str
+    path: str
+    href: str
+    title: str
+    subtitle: str
+    failed: bool
+    reason: str
+    command: str
+    networks: list[NetworkView]
+    curves: list[FigureView]
+    figures: list[FigureView]
+    worst_cases: list[FigureView]
+    metric_groups: list[MetricGroup]
+    deviations: list[str]
+    provenance: dict[str, list[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """All that the page shows of one study."""
+
+    name: str
+    title: str
+    citation: str
+    url: str | None
+    claims: list[ClaimRow]
+    variants: list[VariantTable]
+    across: list[FigureView]
+    runs: list[RunView]
+
+    @property
+    def sentence(self) -> str:
+        """How its claims fared."""
+        return study_sentence(self.claims)
+
+    @property
+    def unanswered(self) -> dict[str, list[ClaimRow]]:
+        """Its claims without a run, by the reason why."""
+        groups: dict[str, list[ClaimRow]] = {}
+        for row in self.claims:
+            if row.status == "not run":
+                groups.setdefault(row.reason, []).append(row)
+        return groups
+
+
+def commands(rows: list[ClaimRow]) -> list[str]:
+    """Return the commands of some claims, each once."""
+    return list(dict.fromkeys(command for row in rows for command in row.commands))
+
+
+@dataclass(frozen=True)
+class EnvironmentView:
+    """A machine with its software, and the runs made there."""
+
+    path: str
+    used_by: str
+    facts: list[tuple[str, str]]
+    packages: list[tuple[str, str]]
+
+
+def study_view(study: Study, entries: Entries, base: Path, references: References) -> StudyView:
+    """Gather what the page shows of a study."""
+    stated = study.claims
+    own = [(path, record) for path, record in entries if record.study == study.name]
+    own.sort(key=lambda entry: run_order(entry[1]))
+    return StudyView(
+        name=study.name,
+        title=study.title,
+        citation=citation(stated.paper),
+        url=stated.paper.url,
+        claims=claim_rows(study, own, base),
+        variants=variant_tables(stated.claims, own, base),
+        across=across_views(study, [record for _, record in own]),
+        runs=[run_view(study, stated.claims, *entry, base, references) for entry in own],
+    )
+
+
+def run_order(record: Record) -> tuple:
+    """Return what runs are sorted by: as published first, large before small, then by number."""
+    scales = list(SCALES)
+    scale = scales.index(record.preset) if record.preset in scales else -1
+    parts = re.split(r"(\d+)", record.experiment)  # texts and numbers in turn
+    natural = [int(part) if part.isdigit() else part for part in parts]
+    return record.variant != "faithful", record.variant, -scale, natural
+
+
+def citation(paper: Paper) -> str:
+    """Write where a paper is found: authors, title, venue and year."""
+    several = len(paper.authors) > 3
+    names = f"{paper.authors[0]} et al." if several else write.sentence_list(paper.authors)
+    return f"{names}, “{paper.title}”, {paper.venue} ({paper.year})."
+
+
+def run_view(
+    study: Study,
+    claims: list[Claim],
+    path: Path,
+    record: Record,
+    base: Path,
+    references: References,
+) -> RunView:
+    """Gather what the page shows of a record."""
+    where = relative(path, base)
+    figures = {name: figure_view(name, f, path.parent) for name, f in record.figures.items()}
+    worst = [name for name in figures if "worst" in name.lower()]
+    return RunView(
+        study=study.name,
+        study_title=study.title,
+        anchor="run-" + re.sub(r"[^A-Za-z0-9]+", "-", where.removesuffix(".json")).strip("-"),
+        path=where,
+        href=quote(where),
+        title=f"{record.variant}, {record.preset}, {record.experiment}",
+        subtitle=run_subtitle(record),
+        failed=record.status == "failed",
+        reason=record.reason or "The record gives no reason.",
+        command=record.command,
+        networks=[network_view(name, n) for name, n in record.networks.items()],
+        curves=curve_views(record, references),
+        figures=[view for name, view in figures.items() if name not in worst],
+        worst_cases=[figures[name] for name in worst],
+        metric_groups=metric_groups(record, claims),
+        deviations=list(dict.fromkeys([*study.deviations, *record.deviations])),
+        provenance=provenance(record),
+    )
+
+
+def run_subtitle(record: Record) -> str:
+    """Say in a line how many seeds were run and how long it took."""
+    seeds = write.count(len(record.seeds), "seed")
+    total = sum(timing.wall_s for timing in record.timings.values())
+    return f"{seeds}, {write.duration(total)}" if record.timings else seeds
+
+
+def network_view(name: str, entry: Any) -> NetworkView:
+    """Put a network's size and recipe into words."""
+    recipe = ", ".join(
+        f"{write.readable(k).lower()} {v}" for k, v in entry.recipe.items() if v is not None
+    )
+    return NetworkView(
+        name=name,
+        parameters=write.integer(entry.parameters),
+        flops=write.large(entry.flops, "FLOP"),
+        recipe=recipe or write.MISSING,
+    )
+
+
+def published_curves(studies: Mapping[str, Study]) -> References:
+    """Return the training curves that the papers' authors published, by study and task."""
+    return {
+        (name, task): curve
+        for name, study in studies.items()
+        for task, curve in getattr(study.room("figures"), "PUBLISHED_CURVES", {}).items()
+    }
+
+
+def curve_views(record: Record, references: References) -> list[FigureView]:
+    """Draw the training curves of every network of a record."""
+    if not any(record.curves.values()):
+        return []
+    from repro.reporting import figures
+
+    views = []
+    for task, seeds in record.curves.items():
+        reference = references.get((record.study, task))
+        beside = f", beside {reference.label}" if reference else ""
+        views.append(
+            drawn_view(
+                figures.training_curves(seeds, reference),
+                name=f"Training of {task}",
+                caption=f"Loss on training and validation samples, a line a seed{beside}.",
+                command=record.command,
+                alt=figures.describe_curves(seeds),
+            )
+        )
+    return views
+
+
+def across_views(study: Study, records: list[Record]) -> list[FigureView]:
+    """Draw the study's figures that take several experiments, for each variant and preset."""
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        if record.metrics:
+            groups.setdefault((record.variant, record.preset), []).append(record)
+    views = []
+    for (variant, preset), group in groups.items():
+        if len(group) < 2:
+            continue
+        room = study.room("figures")
+        values = {record.experiment: mean_metrics(record) for record in group}
+        for name, figure in getattr(room, "across", lambda values: {})(values).items():
+            caption = f"{room.CAPTIONS[name]} Variant {variant}, preset {preset}."
+            views.append(
+                drawn_view(
+                    figure,
+                    name=write.readable(name),
+                    caption=caption,
+                    command="; ".join(record.command for record in group),
+                    alt=caption,
+                )
+            )
+    return views
+
+
+def mean_metrics(record: Record) -> dict[str, float]:
+    """Return a record's metrics by name, each the mean over its seeds."""
+    return {name: fmean(metric.values.values()) for name, metric in record.metrics.items()}
+
+
+def drawn_view(figure: Figure, **texts: str) -> FigureView:
+    """Embed a figure drawn just now."""
+    from repro.reporting import figures
+
+    content = figures.image(figure, ".svg")
+    width, height = image_size(content, ".svg")
+    return FigureView(**texts, uri=data_uri(content, ".svg"), width=width, height=height)
+
+
+def metric_groups(record: Record, claims: list[Claim]) -> list[MetricGroup]:
+    """Group a record's metrics by how their names begin: baselines first, those of claims last."""
+    patterns = [name.rpartition(":")[2] for claim in claims for name in claim.metrics]
+    groups: dict[str, list[MetricView]] = {}
+    for name, metric in record.metrics.items():
+        claimed = any(names_metric(pattern, name) for pattern in patterns)
+        group = BEHIND_CLAIMS if claimed else group_name(name)
+        groups.setdefault(group, []).append(metric_view(name, metric))
+    views = [MetricGroup(name, metrics) for name, metrics in groups.items()]
+    return sorted(views, key=lambda g: (not g.is_baseline, g.name == BEHIND_CLAIMS, g.name))
+
+
+def names_metric(pattern: str, metric: str) -> bool:
+    """Whether a claim's name of a metric, whose end may be ``*``, means this metric."""
+    return metric.startswith(pattern[:-1]) if pattern.endswith("*") else metric == pattern
+
+
+def group_name(metric: str) -> str:
+    """Return the heading a metric stands under: its name up to the first slash."""
+    head, slash, _ = metric.partition("/")
+    return write.readable(head) if slash else ("Baseline" if "baseline" in metric else "Further")
+
+
+def metric_view(name: str, metric: RecordedMetric) -> MetricView:
+    """Put a metric into words: mean over seeds, and standard deviation if there are several."""
+    values = list(metric.values.values())
+    text = write.number(float(np.mean(values)) if values else None)
+    if len(values) > 1:
+        text = write.plus_minus(float(np.mean(values)), float(np.std(values, ddof=1)))
+    return MetricView(
+        name=name,
+        value=write.with_unit(text, metric.unit),
+        seeds=len(values),
+        better={"lower": "lower", "higher": "higher"}.get(metric.better, write.MISSING),
+        definition=metric.definition,
+    )
+
+
+def provenance(record: Record) -> dict[str, list[tuple[str, str]]]:
+    """Return what explains a record's numbers, by heading."""
+    flags = record.environment.flags.model_dump()
+    return {
+        "Data": data_facts(record),
+        "Time": [(write.readable(stage), timing_text(t)) for stage, t in record.timings.items()],
+        "Settings in force": [(write.readable(k), yes_no(v)) for k, v in flags.items()],
+        "Hashes": [(write.readable(k), v) for k, v in record.hashes.model_dump().items()],
+    }
+
+
+def data_facts(record: Record) -> list[tuple[str, str]]:
+    """Return which data set a record stands on; nothing if the run failed before it had one."""
+    data = record.data
+    if data is None:
+        return []
+    return [
+        ("Data set", f"{data.name}, version {data.version}"),
+        ("Samples", ", ".join(f"{write.integer(n)} {split}" for split, n in data.counts.items())),
+        *((name, str(value)) for name, value in data.parameters.items()),
+        ("Fingerprint", data.fingerprint),
+        ("Checksum", data.checksum),
+    ]
+
+
+def timing_text(timing: Any) -> str:
+    """Write the time of a stage and its rate."""
+    parts = [write.duration(timing.wall_s)]
+    if timing.device_s is not None:
+        parts.append(f"{write.duration(timing.device_s)} on the device")
+    if timing.samples_per_s is not None:
+        parts.append(f"{write.number(timing.samples_per_s, 3)} samples/s")
+    return ", ".join(parts)
+
+
+def yes_no(value: Any) -> str:
+    """Write a switch as a word."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+
+
+def environments(entries: Entries, base: Path) -> list[EnvironmentView]:
+    """Return each machine and software once, with the runs made there."""
+    groups: dict[str, Entries] = {}
+    for path, record in entries:
+        key = record.environment.model_dump_json(exclude={"flags"})
+        groups.setdefault(key, []).append((path, record))
+    return [environment_view(group, base) for group in groups.values()]
+
+
+def environment_view(entries: Entries, base: Path) -> EnvironmentView:
+    """Put the machine and software that some records share into words."""
+    path, record = entries[0]
+    machine = record.environment
+    labels = [record.label for _, record in entries[:3]]
+    more = [f"{len(entries) - 3} more"] if len(entries) > 3 else []
+    used = write.sentence_list([*labels, *more])
+    return EnvironmentView(
+        path=relative(path, base),
+        used_by=f"{write.count(len(entries), 'run')}: {used}",
+        facts=[
+            ("Processor", f"{machine.processor}, {write.count(machine.cores, 'core')}"),
+            ("Memory", f"{machine.memory_gb:.0f} GB"),
+            ("Graphics processor", machine.gpu or "none"),
+            ("Python", machine.python),
+        ],
+        packages=sorted(machine.packages.items()),
+    )

@@ -1,0 +1,121 @@
+"""The report: one HTML file, made from records, that needs no network and no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jinja2
+from markupsafe import Markup
+
+from repro.reporting import page
+from repro.reporting.formatting import STATUSES, unbroken
+from repro.reporting.summary import SCALES, summarise
+from repro.reporting.tables import Entries, relative, write_text
+
+if TYPE_CHECKING:
+    from repro.reporting.page import References
+    from repro.study import Study
+
+TEMPLATES = Path(__file__).parent / "templates"
+TITLE = "Published machine learning for microscopy, reproduced"
+WORDS = {
+    "study": "One published system: its physics, network, recipe, evaluation and claims.",
+    "claim": "One statement of a paper that can be checked: a number, a bound or an order.",
+    "margin": "How far from the paper's number still counts as the same, fixed before the run.",
+    "interval": "Where the mean over seeds lies with 95 % confidence (Student's t).",
+    "seed": "The number all chance in a run starts from; other seeds show how far luck goes.",
+    "variant": "faithful is as published; corrected mends defects; improved is ours. Published "
+    "numbers are held against faithful.",
+    "preset": "The scale of a run: "
+    + "; ".join(f"{name}, {meaning}" for name, meaning in SCALES.items())
+    + ".",
+    "record": "The file with the result of one run, from which this page is made.",
+}
+
+
+def write_report(
+    records: Entries,
+    studies: Mapping[str, Study],
+    out: Path,
+    references: References | None = None,
+    command: str | None = None,
+) -> Path:
+    """Write the report of all records as one HTML file.
+
+    Parameters
+    ----------
+    records : list
+        Paths and records; figures are looked for beside each record.
+    studies : mapping
+        Studies by name, in the order they shall stand.
+    out : Path
+        The file; what was there is replaced once the new page is whole.
+    references : dict, optional
+        Published training curves, by study and task; those that the studies know by default.
+    command : str, optional
+        The command that makes the page, for its footer.
+
+    Raises
+    ------
+    ReproError
+        If a study's claims are damaged or the file cannot be written.
+    """
+    out = Path(out)
+    return write_text(out, render(records, studies, out.parent, references, command, out.name))
+
+
+def render(
+    records: Entries,
+    studies: Mapping[str, Study],
+    base: Path,
+    references: References | None = None,
+    command: str | None = None,
+    name: str = "report.html",
+) -> str:
+    """Return the page; the same records give the same text.
+
+    Parameters
+    ----------
+    records, studies, references, command
+        As in `write_report`.
+    base : Path
+        The folder that the paths of records shall be relative to.
+    name : str
+        The page's file name.
+    """
+    entries = sorted(records, key=lambda entry: relative(entry[0], base))
+    if references is None:
+        references = page.published_curves(studies)
+    views = [page.study_view(s, entries, base, references) for s in studies.values()]
+    rows = [row for view in views for row in view.claims]
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            title=TITLE,
+            css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+            statuses=STATUSES,
+            words=WORDS,
+            summary=summarise(len(views), rows, [record for _, record in entries]),
+            studies=views,
+            failed=[run for view in views for run in view.runs if run.failed],
+            unanswered=any(view.unanswered for view in views),
+            environments=page.environments(entries, base),
+            rebuild=command or f"repro report --out {name}",
+        )
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Return the Jinja environment: every text is escaped, an unknown name is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"unbroken": unbroken, "commands": page.commands}
+    return environment

@@ -1,0 +1,346 @@
+"""The table of claims as rows, markdown, JSON and for the terminal, and the summary of records."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from repro.errors import ReproError
+from repro.evaluation.metrics import student_t_interval
+from repro.evaluation.verdicts import judge
+from repro.reporting import formatting as write
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from repro.evaluation.claims import Claim
+    from repro.evaluation.records import Record, Verdict
+    from repro.study import Study
+
+BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
+SUMMARY_COLUMNS = (
+    "study", "variant", "preset", "experiment", "status", "metric", "unit", "better", "seeds",
+    "mean", "interval_low", "interval_high", "smallest", "largest", "record",
+)  # fmt: skip
+
+Entries = list[tuple[Path, "Record"]]
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """A claim with what the records say of it.
+
+    Parameters
+    ----------
+    study, claim, statement, where, kind, unit : str
+        The claim, as its study states it.
+    reported : float or None
+        The paper's number in ``unit``.
+    reported_text : str
+        The paper's side in words or digits.
+    value, interval : float and tuple, or None
+        Our mean over seeds and its 95 % interval, in ``unit``.
+    ours_text, scale : str
+        The same in digits; how many seeds, at which preset.
+    seeds : list of int
+        The seeds behind the value.
+    preset : str or None
+        The preset of the run behind the value.
+    status, symbol, reason : str
+        The verdict.
+    commands : list of str
+        What was run, or what to run.
+    records : list of str
+        The records behind the value, relative to the page.
+    source : str
+        The same by study, variant, preset and experiment.
+    """
+
+    study: str
+    claim: str
+    statement: str
+    where: str
+    kind: str
+    unit: str
+    reported: float | None
+    reported_text: str
+    value: float | None
+    interval: tuple[float, float] | None
+    ours_text: str
+    scale: str
+    seeds: list[int]
+    preset: str | None
+    status: str
+    symbol: str
+    reason: str
+    commands: list[str]
+    records: list[str]
+    source: str
+
+
+def relative(path: Path, base: Path) -> str:
+    """Return a path as seen from a folder, with forward slashes."""
+    return Path(os.path.relpath(path, base)).as_posix()
+
+
+def claim_rows(study: Study, entries: Entries, base: Path) -> list[ClaimRow]:
+    """Judge every claim of a study by the records of that study.
+
+    Parameters
+    ----------
+    study : Study
+        The study with its claims.
+    entries : list
+        Paths and records, of any study.
+    base : Path
+        The folder that the paths of records shall be relative to.
+    """
+    own = [(path, record) for path, record in entries if record.study == study.name]
+    records = [record for _, record in own]
+    return [
+        claim_row(study.name, claim, judge(claim, records), own, base)
+        for claim in study.claims.claims
+    ]
+
+
+def claim_row(study: str, claim: Claim, verdict: Verdict, entries: Entries, base: Path) -> ClaimRow:
+    """Put a claim, its verdict and the records behind it into one row."""
+    sources = source_entries(verdict, entries)
+    presets = list(dict.fromkeys(record.preset for _, record in sources))
+    return ClaimRow(
+        study=study,
+        claim=claim.id,
+        statement=claim.statement,
+        where=claim.where,
+        kind=claim.kind,
+        unit=claim.unit,
+        reported=claim.reported,
+        reported_text=reported_text(claim),
+        value=verdict.value,
+        interval=verdict.interval,
+        ours_text=ours_text(claim, verdict),
+        scale=", ".join([write.count(len(verdict.seeds), "seed"), *presets]) if sources else "",
+        seeds=list(verdict.seeds),
+        preset=presets[0] if presets else None,
+        status=verdict.status,
+        symbol=write.STATUSES[verdict.status].symbol,
+        reason=verdict.reason,
+        commands=[record.command for _, record in sources] or [suggested_command(study, claim)],
+        records=[relative(path, base) for path, _ in sources],
+        source=verdict.source,
+    )
+
+
+def source_entries(verdict: Verdict, entries: Entries) -> Entries:
+    """Return the records that a verdict names as its source, in its order.
+
+    Of several with one label the verdict rests on the one with most seeds, and of these the last.
+    """
+    sources = []
+    for label in filter(None, verdict.source.split("; ")):
+        named = [entry for entry in reversed(entries) if entry[1].label == label]
+        sources.append(max(named, key=lambda e: (e[1].status == "ok", len(e[1].seeds))))
+    return sources
+
+
+def suggested_command(study: str, claim: Claim) -> str:
+    """Return the command whose record can answer a claim."""
+    seeds = ",".join(map(str, range(claim.seeds)))
+    which = f"--variant {claim.variant} --preset {claim.preset} --experiment {claim.experiment}"
+    return f"repro run {study} {which} --seeds {seeds}"
+
+
+def reported_text(claim: Claim) -> str:
+    """Write the paper's side of a claim: a number, a bound or an order."""
+    if claim.kind == "order":
+        return " > ".join(claim.order)
+    sign = {"lower": "≤ ", "higher": "≥ "}[claim.better] if claim.kind == "bound" else ""
+    if claim.limit is not None:  # the number is our reading, not the paper's
+        read_as = write.with_unit(write.reported_number(claim.limit), claim.unit)
+        return f"in words, read as {sign}{read_as}"
+    return sign + write.with_unit(write.reported_number(claim.reported), claim.unit)
+
+
+def ours_text(claim: Claim, verdict: Verdict) -> str:
+    """Write our side of a claim; of an order, by how much the first exceeds the second."""
+    if verdict.value is None:
+        return write.MISSING
+    text = write.with_unit(write.estimate(verdict.value, verdict.interval), claim.unit)
+    if claim.kind != "order":
+        return text
+    return f"by {text}" if len(claim.order) == 2 else f"each by at least {text}"
+
+
+def json_rows(rows: list[ClaimRow]) -> list[dict[str, Any]]:
+    """Return the rows as plain dictionaries, numbers as numbers."""
+    return [asdict(row) for row in rows]
+
+
+def markdown_table(rows: list[ClaimRow], titles: dict[str, str] | None = None) -> str:
+    """Write the claims as markdown tables, one a study.
+
+    Parameters
+    ----------
+    rows : list of ClaimRow
+        The rows, in the order they shall stand.
+    titles : dict, optional
+        Headings by study.
+    """
+    blocks = []
+    for study in dict.fromkeys(row.study for row in rows):
+        lines = [
+            f"**{markdown_cell((titles or {}).get(study, study))}**",
+            "",
+            "| Claim | Where | Reported | Ours, 95 % interval | Verdict |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        lines += [markdown_row(row) for row in rows if row.study == study]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) or "No claims yet."
+
+
+def markdown_row(row: ClaimRow) -> str:
+    """Write one claim as a row of a markdown table."""
+    ours = f"{row.ours_text} ({row.scale})" if row.scale else row.ours_text
+    cells = (row.statement, row.where, row.reported_text, ours, f"{row.symbol} {row.status}")
+    return f"| {' | '.join(map(markdown_cell, cells))} |"
+
+
+def markdown_cell(text: str) -> str:
+    """Write a text so that it stays in its cell and means what it says."""
+    one_line = " ".join(text.split())
+    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", one_line)
+
+
+def update_readme(path: Path, rows: list[ClaimRow], titles: dict[str, str] | None = None) -> bool:
+    """Put the table of claims between a README's markers.
+
+    Parameters
+    ----------
+    path : Path
+        The README.
+    rows : list of ClaimRow
+        The claims.
+    titles : dict, optional
+        Headings by study.
+
+    Returns
+    -------
+    bool
+        Whether the file changed.
+
+    Raises
+    ------
+    ReproError
+        If the file cannot be read, or the two markers are not there once each, in order.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ReproError(f"Cannot read {path.name}: {error.strerror}.") from None
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ReproError(
+            f"{path.name} needs the line {BEGIN} and after it the line {END}, once each, to "
+            f"hold the table of claims."
+        )
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    updated = f"{before}{BEGIN}\n{markdown_table(rows, titles)}\n{END}{after}"
+    if updated != text:
+        write_text(path, updated)
+    return updated != text
+
+
+def terminal_table(rows: list[ClaimRow], title: str | None = None) -> Table:
+    """Return the claims as a rich table, readable without colour."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", pad_edge=False)
+    for heading in ("claim", "reported", "ours"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("scale", overflow="fold", style="dim")
+    table.add_column("verdict", overflow="fold")
+    for row in rows:
+        verdict = Text(f"{row.symbol} {row.status}", style=write.STATUSES[row.status].style)
+        verdict.append(f"\n{row.reason}", style="dim")
+        cells = (f"{row.study} {row.claim}", row.reported_text, row.ours_text, row.scale)
+        table.add_row(*(Text(cell) for cell in cells), verdict)
+    return table
+
+
+def summary_rows(entries: Entries, base: Path) -> list[dict[str, Any]]:
+    """Return a row for each metric of each record; a record without metrics has one row.
+
+    Parameters
+    ----------
+    entries : list
+        Paths and records.
+    base : Path
+        The folder that the paths of records shall be relative to.
+    """
+    rows = []
+    for path, record in sorted(entries, key=lambda entry: relative(entry[0], base)):
+        shared = {
+            key: getattr(record, key)
+            for key in ("study", "variant", "preset", "experiment", "status")
+        } | {"seeds": len(record.seeds), "record": relative(path, base)}
+        metrics = record.metrics.items() or [("", None)]
+        rows += [shared | metric_columns(name, metric) for name, metric in metrics]
+    return rows
+
+
+def metric_columns(name: str, metric: Any) -> dict[str, Any]:
+    """Return the columns of the summary that a metric fills."""
+    if metric is None or not metric.values:
+        return {"metric": name}
+    values = list(metric.values.values())
+    low, high = student_t_interval(values) or ("", "")
+    return {
+        "metric": name,
+        "unit": metric.unit,
+        "better": metric.better,
+        "seeds": len(values),
+        "mean": float(np.mean(values)),
+        "interval_low": low,
+        "interval_high": high,
+        "smallest": min(values),
+        "largest": max(values),
+    }
+
+
+def write_summary(entries: Entries, path: Path) -> Path:
+    """Write ``summary.csv``: every metric of every record; the same records, the same bytes.
+
+    Parameters
+    ----------
+    entries : list
+        Paths and records.
+    path : Path
+        The file; paths of records in it are relative to its folder.
+    """
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, SUMMARY_COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(summary_rows(entries, path.parent))
+    return write_text(path, buffer.getvalue())
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise ReproError(f"Cannot write {path.name}: {error.strerror}.") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

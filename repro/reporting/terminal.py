@@ -1,0 +1,249 @@
+"""What the command line shows: facts as plain data, and the same facts as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from repro.reporting.formatting import (
+    MISSING,
+    STATUSES,
+    count,
+    duration,
+    estimate,
+    number,
+    with_unit,
+)
+from repro.reporting.tables import ClaimRow, terminal_table
+from repro.runs import Display, Progress
+
+if TYPE_CHECKING:
+    from repro.datasets.store import Dataset
+    from repro.evaluation.records import Record
+    from repro.evaluation.regression import Comparison
+    from repro.study import Study
+
+
+class TerminalDisplay(Display):
+    """Shows progress on stderr."""
+
+    quiet = False
+
+    def __init__(self):
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def announce(self, text: str) -> None:
+        """Say what is being done now."""
+        self._console.print(text, markup=False)
+
+    @contextmanager
+    def bar(self, label: str) -> Iterator[Progress]:
+        """Show a bar with rate and time left."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
+        with RichProgress(*columns, console=self._console) as progress:
+            task = progress.add_task(label, total=None, rate="")
+
+            def update(done: int, total: int) -> None:
+                speed = progress.tasks[0].speed
+                rate = f"{number(speed, 3)}/s" if speed else ""
+                progress.update(task, completed=done, total=total, rate=rate)
+
+            yield update
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Set rows in columns, as wide as their widest entry, two blanks apart."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def study_facts(study: Study) -> dict[str, Any]:
+    """Return a study's name, title, variants, presets and experiments."""
+    spec = study.data_spec
+    return {
+        "name": study.name,
+        "title": study.title,
+        "variants": list(study.variants),
+        "presets": list(spec.presets),
+        "experiments": list(spec.experiments),
+    }
+
+
+def study_table(rows: list[dict[str, Any]]) -> str:
+    """Set studies in a table."""
+    entries = [[r["name"], ", ".join(r["variants"]), ", ".join(r["presets"])] for r in rows]
+    titles = [[row["title"]] for row in rows]
+    header = ["study", "variants", "presets", "title"]
+    return table(header, [[*e, *t] for e, t in zip(entries, titles, strict=True)])
+
+
+def study_details(study: Study) -> dict[str, Any]:
+    """Return all that is known of a study before it is run."""
+    claims = study.claims
+    return {
+        **study_facts(study),
+        "paper": claims.paper.model_dump(mode="json"),
+        "claims": [claim.model_dump(mode="json") for claim in claims.claims],
+        "data": study.data_spec.model_dump(mode="json"),
+        "deviations": list(study.deviations),
+    }
+
+
+def study_page(facts: dict[str, Any]) -> str:
+    """Set `study_details` as text."""
+    paper, data = facts["paper"], facts["data"]
+    authors = paper["authors"]
+    names = authors if isinstance(authors, str) else ", ".join(authors)
+    parts = [
+        f"{facts['name']}: {facts['title']}",
+        f"Paper: {names}, {paper['title']!r}, {paper['venue']} {paper['year']}",
+        f"Variants: {', '.join(facts['variants'])}",
+        "Presets (samples):\n" + _bullets(_preset_line(*item) for item in data["presets"].items()),
+        f"Experiments: {', '.join(data['experiments'])}",
+        "Data parameters:\n"
+        + _bullets(
+            f"{name} = {with_unit(str(p['value']), p['unit'])}: {p['about']}"
+            for name, p in data["parameters"].items()
+        ),
+        "Claims:\n" + _bullets(f"{c['id']}: {c['statement']}" for c in facts["claims"]),
+        "Deviations:\n" + _bullets([*facts["deviations"], *data["deviations"]]),
+        "Limitations:\n" + _bullets(data["limitations"]),
+    ]
+    return "\n\n".join(parts)
+
+
+def dataset_facts(dataset: Dataset) -> dict[str, Any]:
+    """Return what a data set holds."""
+    spec = dataset.spec
+    return {
+        "file": dataset.path.name,
+        "name": spec.name,
+        "version": spec.version,
+        "preset": spec.preset,
+        "experiment": spec.experiment,
+        "seed": spec.seed,
+        "counts": spec.counts,
+        "parameters": spec.parameters,
+        "variables": {
+            name: {"shape": list(v.shape), "dtype": v.dtype, "unit": v.unit, "about": v.about}
+            for name, v in spec.variables.items()
+        },
+        "fingerprint": spec.fingerprint,
+        "checksum": dataset.checksum,
+    }
+
+
+def dataset_page(facts: dict[str, Any]) -> str:
+    """Set `dataset_facts` as text."""
+    rows = [
+        [name, str(tuple(v["shape"])), v["dtype"], v["unit"] or MISSING]
+        for name, v in facts["variables"].items()
+    ]
+    return "\n".join(
+        [
+            f"{facts['file']}: {facts['name']} {facts['version']}, preset {facts['preset']}, "
+            f"experiment {facts['experiment']}, seed {facts['seed']}",
+            _preset_line("samples", facts["counts"]),
+            "parameters: " + ", ".join(f"{k} = {v}" for k, v in facts["parameters"].items()),
+            f"checksum: {facts['checksum']}",
+            "",
+            table(["variable", "shape of a sample", "dtype", "unit"], rows),
+        ]
+    )
+
+
+def record_page(record: Record) -> str:
+    """Set a record's metrics, verdicts and times as text."""
+    seeds = ", ".join(map(str, record.seeds))
+    metrics = [
+        [name, with_unit(_mean(list(m.values.values())), m.unit), m.better]
+        for name, m in record.metrics.items()
+    ]
+    judged = [verdict for verdict in record.verdicts if verdict.status != "not run"]
+    verdicts = [
+        [f"{STATUSES[v.status].symbol} {v.status}", v.claim, _estimate(v), v.reason] for v in judged
+    ]
+    open_claims = len(record.verdicts) - len(judged)
+    times = ", ".join(f"{name} {duration(t.wall_s)}" for name, t in record.timings.items())
+    head = f"{record.study} {record.variant}, preset {record.preset}, seeds {seeds}"
+    return "\n".join(
+        [
+            f"{head}: {record.status}{f', {record.reason}' if record.reason else ''}",
+            f"time: {times}",
+            "",
+            table(["metric", "mean", "better"], metrics),
+            "",
+            table(["verdict", "claim", "ours", "reason"], verdicts),
+            f"{count(open_claims, 'claim')} of the paper ask for other runs.",
+        ]
+    )
+
+
+def claims_text(rows: list[ClaimRow]) -> str:
+    """Set claims with their verdicts as text, as wide as the terminal."""
+    console = Console()
+    with console.capture() as captured:
+        console.print(terminal_table(rows))
+    return captured.get().rstrip()
+
+
+def comparison_facts(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison with its outcome."""
+    return {"status": comparison.status, **asdict(comparison)}
+
+
+def comparison_page(comparison: Comparison) -> str:
+    """Set the comparison of two records as text."""
+    rows = [
+        [row.metric, number(row.baseline), number(row.candidate), row.status, row.reason]
+        for row in comparison.rows
+    ]
+    changed = ", ".join(comparison.changed) or "none"
+    lines = [table(["metric", "baseline", "candidate", "status", "reason"], rows), ""]
+    lines += [f"not comparable: {difference}" for difference in comparison.differences]
+    return "\n".join([*lines, f"hashes that differ: {changed}", f"{comparison.status}"])
+
+
+def facts_page(facts: dict[str, Any], indent: str = "") -> str:
+    """Set nested facts as text, one a line."""
+    lines = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}:", facts_page(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{name}: {MISSING if value is None else value}")
+    return "\n".join(lines)
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"  - {line}" for line in lines)
+
+
+def _preset_line(name: str, counts: dict[str, Any]) -> str:
+    return f"{name}: " + ", ".join(
+        f"{counts[split]} {split}" for split in ("train", "validation", "test")
+    )
+
+
+def _mean(values: list[float]) -> str:
+    return number(sum(values) / len(values) if values else None)
+
+
+def _estimate(verdict: Any) -> str:
+    return estimate(verdict.value, verdict.interval)

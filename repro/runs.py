@@ -1,0 +1,385 @@
+"""A run on disk and its stages: data set, training, evaluation, figures, record.
+
+``OUT/data.h5``, ``OUT/seed-0/{run.json, networks/TASK/, evaluation.npz}``, ``OUT/figures/*.svg``
+and ``OUT/record.json``. A stage reads only what the stage before wrote.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from repro.datasets.atomic import replacing
+from repro.datasets.spec import ResolvedSpec
+from repro.datasets.store import Dataset
+from repro.errors import ReproError
+from repro.seeds import integer_seed
+from repro.study import Study, Task, get_study
+
+if TYPE_CHECKING:
+    import keras
+
+
+Progress = Callable[[int, int], None]
+RECIPE_PREFIX = "recipe."
+DATA_FILE = "data.h5"
+RECORD_FILE = "record.json"
+BUILD_TIME_FILE = "data.seconds"
+
+
+class Display:
+    """Where progress goes; this one shows nothing."""
+
+    quiet = True
+
+    def announce(self, text: str) -> None:
+        """Say what is being done now."""
+
+    @contextmanager
+    def bar(self, label: str) -> Iterator[Progress]:
+        """Show a bar; yields what to call with the number done and the number in all."""
+        yield lambda done, total: None
+
+
+SILENT = Display()
+
+
+class Choices(BaseModel):
+    """What the user chose for a run; none leaves the choice to the recipe or the data spec.
+
+    Parameters
+    ----------
+    study, variant, preset, experiment : str
+        What is trained, and on which data.
+    settings : dict
+        ``--set KEY=VALUE``: parameters of the data spec, or of the recipe as ``recipe.NAME``.
+    precision : str, optional
+        Keras dtype policy.
+    xla : bool, optional
+        Compile the training step with XLA.
+    deterministic : bool
+        Only operations that give the same bits each time.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: str
+    variant: str = "faithful"
+    preset: str = "smoke"
+    experiment: str | None = None
+    settings: dict[str, str] = {}
+    precision: str | None = None
+    xla: bool | None = None
+    deterministic: bool = False
+
+
+class DataIdentity(BaseModel):
+    """Which data set a run is trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    version: int
+    fingerprint: str
+    checksum: str
+
+
+class RunFile(BaseModel):
+    """``run.json``: all that decides the weights of one seed of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = 1
+    choices: Choices
+    seed: int
+    recipes: dict[str, dict[str, Any]]
+    data: DataIdentity
+
+    def differences(self, other: RunFile) -> list[str]:
+        """Name the entries in which two configurations differ, such as ``choices.preset``."""
+        return sorted(_differing(self.model_dump(mode="json"), other.model_dump(mode="json")))
+
+
+def build_data(
+    choices: Choices,
+    path: Path,
+    workers: int = 1,
+    display: Display = SILENT,
+    seed: int | None = None,
+) -> Path:
+    """Build the data set that the choices ask for, or return it if it is there.
+
+    Raises
+    ------
+    ReproError
+        If the file holds another data set, or a choice does not exist.
+    """
+    from repro.datasets.build import build
+
+    spec = resolve_spec(choices, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with display.bar(f"data {spec.name} {choices.preset}") as progress:
+        return build(spec, path, workers=workers, progress=progress)
+
+
+def resolve_spec(choices: Choices, seed: int | None = None) -> ResolvedSpec:
+    """Return the data spec with the preset, the experiment and the settings filled in."""
+    settings = {k: v for k, v in choices.settings.items() if not k.startswith(RECIPE_PREFIX)}
+    spec = get_study(choices.study).data_spec
+    return spec.resolve(choices.preset, choices.experiment, settings, seed)
+
+
+def open_data(choices: Choices, path: Path) -> Dataset:
+    """Open a data set that was built before, and check that it is one the choices allow.
+
+    Raises
+    ------
+    ReproError
+        If it belongs to another study, preset or experiment, or a data setting differs.
+    """
+    dataset = Dataset.open(path)
+    wanted = resolve_spec(choices, dataset.spec.seed)
+    for what in ("study", "preset", "experiment"):
+        have, want = getattr(dataset.spec, what), getattr(wanted, what)
+        if have != want:
+            raise ReproError(
+                f"{path.name} was built for the {what} {have}, this run asks for {want}: "
+                f"choose the same {what}, or another file."
+            )
+    if dataset.spec.fingerprint != wanted.fingerprint:
+        raise ReproError(
+            f"{path.name} was built with other parameters than this run asks for: give the "
+            f"--set values it was built with, or build it anew."
+        )
+    return dataset
+
+
+def resolved_tasks(choices: Choices, dataset: Dataset) -> list[Task]:
+    """Return the study's tasks with the chosen precision, XLA and recipe settings in force."""
+    changes: dict[str, Any] = {
+        key.removeprefix(RECIPE_PREFIX): value
+        for key, value in choices.settings.items()
+        if key.startswith(RECIPE_PREFIX)
+    }
+    if choices.precision is not None:
+        changes["precision"] = choices.precision
+    if choices.xla is not None:
+        changes["jit_compile"] = choices.xla
+    tasks = get_study(choices.study).tasks(choices.variant, choices.preset, dataset)
+    return [replace(task, recipe=changed_recipe(task.recipe, changes)) for task in tasks]
+
+
+def changed_recipe(recipe: Any, changes: dict[str, Any]) -> Any:
+    """Return a recipe with some fields changed; texts are read as the field's type.
+
+    Raises
+    ------
+    ReproError
+        If a field is unknown, or its value does not fit.
+    """
+    known = [field.name for field in fields(recipe)]
+    for name in changes:
+        if name not in known:
+            raise ReproError(f"--set recipe.{name}: a recipe has only {', '.join(known)}.")
+    try:
+        return TypeAdapter(type(recipe)).validate_python({**asdict(recipe), **changes})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, value = first["loc"][0], first["input"]
+        raise ReproError(f"--set recipe.{name}={value}: {first['msg']}.") from None
+
+
+def seed_folder(out: Path, seed: int) -> Path:
+    """Return the folder of one seed of a run."""
+    return out / f"seed-{seed}"
+
+
+def network_folder(out: Path, seed: int, task: str) -> Path:
+    """Return the folder of one trained network."""
+    return seed_folder(out, seed) / "networks" / task
+
+
+def train(
+    choices: Choices,
+    seeds: list[int],
+    dataset: Dataset,
+    out: Path,
+    display: Display = SILENT,
+) -> None:
+    """Train every network of a study for each seed; called again, resume.
+
+    Raises
+    ------
+    ReproError
+        If the folder holds a run of another configuration, or the loss is no longer finite.
+    """
+    from repro.training.precision import enable_determinism
+
+    if choices.deterministic:
+        enable_determinism()
+    tasks = resolved_tasks(choices, dataset)
+    for seed in seeds:
+        run = run_file(choices, seed, tasks, dataset)
+        claim_folder(out, run)
+        for task in tasks:
+            display.announce(f"{choices.study} {choices.variant}, seed {seed}: train {task.name}")
+            train_task(task, dataset, network_folder(out, seed, task.name), run, display.quiet)
+
+
+def train_task(task: Task, dataset: Dataset, folder: Path, run: RunFile, quiet: bool) -> None:
+    """Train one network, or go on where its training was stopped."""
+    import keras
+
+    from repro.datasets.batches import Batches
+    from repro.training.fit import fit
+
+    size = task.recipe.batch_size
+    order_seed = integer_seed(run.seed, "batches", task.name)
+    keras.utils.clear_session()
+    fit(
+        task.build_model,
+        task.recipe,
+        Batches(task.load, dataset.rows("train"), size, order_seed),
+        Batches(task.load, dataset.rows("validation"), size, None),
+        folder,
+        integer_seed(run.seed, "network", task.name),
+        {"task": task.name, **run.model_dump(mode="json")},
+        quiet=quiet,
+    )
+
+
+def run_file(choices: Choices, seed: int, tasks: list[Task], dataset: Dataset) -> RunFile:
+    """Return the configuration of one seed of a run."""
+    spec = dataset.spec
+    return RunFile(
+        choices=choices,
+        seed=seed,
+        recipes={task.name: asdict(task.recipe) for task in tasks},
+        data=DataIdentity(
+            name=spec.name,
+            version=spec.version,
+            fingerprint=spec.fingerprint,
+            checksum=dataset.checksum,
+        ),
+    )
+
+
+def claim_folder(out: Path, run: RunFile) -> None:
+    """Write ``run.json`` of one seed, after a look at the seeds that are there already.
+
+    Raises
+    ------
+    ReproError
+        If the folder holds a run of another configuration.
+    """
+    check_same_run(out, run)
+    folder = seed_folder(out, run.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "run.json", run.model_dump_json(indent=2) + "\n")
+
+
+def check_same_run(out: Path, run: RunFile) -> None:
+    """Refuse a folder whose seeds are of another configuration than this one.
+
+    Raises
+    ------
+    ReproError
+        Naming the entries that differ.
+    """
+    for there in read_run_files(out):
+        differing = there.differences(run.model_copy(update={"seed": there.seed}))
+        if differing:
+            raise ReproError(
+                f"{out} holds a run of another configuration ({', '.join(differing)}): give the "
+                f"same options to go on with it, or choose another folder."
+            )
+
+
+def read_run_files(out: Path) -> list[RunFile]:
+    """Return the configuration of every seed of a run, by seed; none if nothing is there.
+
+    Raises
+    ------
+    ReproError
+        If a ``run.json`` cannot be read.
+    """
+    runs = []
+    for path in out.glob("seed-*/run.json"):
+        if re.fullmatch(r"seed-\d+", path.parent.name):
+            try:
+                runs.append(RunFile.model_validate_json(path.read_bytes()))
+            except ValidationError as error:
+                where = ".".join(map(str, error.errors()[0]["loc"])) or "it"
+                raise ReproError(
+                    f"{path.parent.name}/run.json is damaged or of another version ({where}): "
+                    f"remove the folder {out.name}/{path.parent.name} and train again."
+                ) from None
+    return sorted(runs, key=lambda run: run.seed)
+
+
+def trained_models(tasks: list[Task], out: Path, seed: int) -> dict[str, keras.Model]:
+    """Return the trained networks of one seed by task; those loaded before are let go."""
+    import keras
+
+    from repro.training.fit import load_model
+
+    keras.utils.clear_session()
+    return {
+        task.name: load_model(task.build_model, network_folder(out, seed, task.name))
+        for task in tasks
+    }
+
+
+def prepare_and_train(
+    choices: Choices,
+    seeds: list[int],
+    out: Path,
+    data: Path | None = None,
+    workers: int = 1,
+    display: Display = SILENT,
+) -> None:
+    """Build the data set unless one is given, then train; called again, resume.
+
+    Raises
+    ------
+    ReproError
+        If a choice does not exist, the folder holds another run, or a stage fails; what was
+        done stays.
+    """
+    check(choices)
+    if data is None:
+        data = out / DATA_FILE
+        if not data.exists():
+            start = time.perf_counter()
+            build_data(choices, data, workers, display)
+            write_text(out / BUILD_TIME_FILE, f"{time.perf_counter() - start:.3f}\n")
+    train(choices, seeds, open_data(choices, data), out, display)
+
+
+def check(choices: Choices) -> Study:
+    """Check the study, variant, preset and settings before anything is made."""
+    study = get_study(choices.study)
+    study.check_variant(choices.variant)
+    resolve_spec(choices)
+    return study
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _differing(one: Any, other: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in one.keys() | other.keys():
+            yield from _differing(one.get(key), other.get(key), f"{prefix}{key}.")
+    elif one != other:
+        yield prefix.rstrip(".")

@@ -1,0 +1,320 @@
+"""What a training needs to go on as if it had never stopped, and the folder that keeps it.
+
+A folder holds ``configuration.json`` (what is trained), ``state.npz`` (after the last whole
+epoch; not needed once done), ``history.csv``, the kept weights, and at the end ``done.json``.
+Every file is written under another name first and then renamed, so a kill at any moment leaves
+the file of before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import hashlib
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from repro.datasets.atomic import replacing
+from repro.errors import ReproError
+
+CONFIGURATION = "configuration.json"
+STATE = "state.npz"
+HISTORY = "history.csv"
+DONE = "done.json"
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class State:
+    """A training after a whole number of epochs.
+
+    Parameters
+    ----------
+    history : list of dict
+        A row per epoch with ``epoch`` (from 1), ``loss``, ``val_loss`` and more.
+    model : list of numpy.ndarray
+        Every variable of the network: weights, moving statistics, seed generators.
+    optimizer : list of numpy.ndarray
+        Every variable of the optimizer: step, moments, loss scale.
+    """
+
+    history: list[Row]
+    model: list[np.ndarray]
+    optimizer: list[np.ndarray]
+
+    @classmethod
+    def of(cls, model: keras.Model, history: list[Row]) -> State:
+        """Return the state of a compiled network."""
+        return cls(
+            history=list(history),
+            model=[keras.ops.convert_to_numpy(v) for v in model.variables],
+            optimizer=[keras.ops.convert_to_numpy(v) for v in model.optimizer.variables],
+        )
+
+    def restore(self, model: keras.Model, folder: Path) -> None:
+        """Put the state into a compiled network.
+
+        Raises
+        ------
+        ReproError
+            If the network has other variables than the one in the folder.
+        """
+        variables = [*model.variables, *model.optimizer.variables]
+        values = [*self.model, *self.optimizer]
+        if [tuple(v.shape) for v in variables] != [v.shape for v in values]:
+            raise ReproError(
+                f"{folder / STATE} belongs to a network or optimizer with other variables: "
+                "train the changed network in another folder."
+            )
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+
+def best_epoch(history: list[Row]) -> int:
+    """Return the epoch, from 1, with the lowest validation loss; the first of equal ones."""
+    return int(min(history, key=lambda row: row["val_loss"])["epoch"])
+
+
+def columns(history: list[Row]) -> dict[str, list[float]]:
+    """Return a history as one list per column."""
+    return {name: [row[name] for row in history] for name in history[0]}
+
+
+def weights_name(keep: str) -> str:
+    """Return the name of the file with the kept weights."""
+    return f"{keep}.weights.h5"
+
+
+# ---- the folder
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Make the folder and keep every other process from training in it.
+
+    Raises
+    ------
+    ReproError
+        If another process trains there, or the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise ReproError(
+            f"{folder} cannot be written ({error.strerror}): choose a folder you can write to."
+        ) from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ReproError(
+                f"Another process is training in {folder}: wait for it or choose another folder."
+            ) from None
+        yield
+
+
+def claim(folder: Path, configuration: dict[str, Any]) -> None:
+    """Write down what is trained in the folder, or refuse a folder with something else.
+
+    Raises
+    ------
+    ReproError
+        If the folder holds a training of another configuration.
+    """
+    ours = json.loads(json.dumps(configuration))
+    path = folder / CONFIGURATION
+    if not path.exists():
+        _refuse_unclaimed(folder)
+        _write_text(path, json.dumps(ours, indent=2) + "\n")
+        return
+    theirs, ours = _flat(read_json(path)), _flat(ours)
+    names = sorted(n for n in {*theirs, *ours} if theirs.get(n) != ours.get(n))
+    if names:
+        more = f" (and {len(names) - 1} more settings)" if len(names) > 1 else ""
+        raise ReproError(
+            f"{folder} holds a training with {names[0]} = {theirs.get(names[0])}, not "
+            f"{ours.get(names[0])}{more}: give the same settings to resume it, or another folder."
+        )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of one of the folder's JSON files.
+
+    Raises
+    ------
+    ReproError
+        If it is not there or damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ReproError(
+            f"{path.parent} holds no finished training ({path.name} is missing): "
+            "train there first; the same command resumes."
+        ) from None
+    except ValueError:
+        raise _damaged(path, "not JSON") from None
+
+
+def save_epoch(folder: Path, model: keras.Model, state: State, keep: str) -> None:
+    """Write the state after an epoch, the history, and the weights if they are the best yet.
+
+    The best weights wait under a name with their epoch until the state that knows them is
+    written: a kill in between can never leave weights and history of different trainings.
+    """
+    epoch = len(state.history)
+    if keep == "best" and best_epoch(state.history) == epoch:
+        _save_weights(model, _pending(folder, epoch))
+    with replacing(folder / STATE) as path, path.open("wb") as file:
+        np.savez(file, **_members(state))
+    settle(folder, state)
+
+
+def load_state(folder: Path) -> State | None:
+    """Return the state after the last whole epoch, or None before the first is through.
+
+    Raises
+    ------
+    ReproError
+        If the file is damaged.
+    """
+    path = folder / STATE
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            members = {name: file[name] for name in file.files}
+        return State(
+            history=json.loads(members["history"].item()),
+            model=_numbered(members, "model"),
+            optimizer=_numbered(members, "optimizer"),
+        )
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, ValueError) as error:
+        raise _damaged(path, str(error) or "cut short") from None
+
+
+def settle(folder: Path, state: State) -> None:
+    """Bring weights and history into step with the state; clear away what a kill left."""
+    pending = _pending(folder, best_epoch(state.history))
+    if pending.exists():
+        pending.replace(folder / weights_name("best"))
+    for leftover in (*folder.glob("pending-*.weights.h5"), *folder.glob("*.partial")):
+        leftover.unlink()
+    with replacing(folder / HISTORY) as path, path.open("w", newline="") as file:
+        table = csv.DictWriter(file, fieldnames=list(state.history[0]))
+        table.writeheader()
+        table.writerows(state.history)
+
+
+def finish(folder: Path, model: keras.Model, history: list[Row], keep: str) -> None:
+    """Write the last weights if they are kept, and the marker that the training is done."""
+    weights = folder / weights_name(keep)
+    if keep == "last":
+        pending = _pending(folder, len(history))
+        _save_weights(model, pending)
+        pending.replace(weights)
+    load_weights(model, weights)
+    done = {
+        "weights": weights.name,
+        "epoch": best_epoch(history) if keep == "best" else len(history),
+        "sha256": sha256(weights),
+        "history": history,
+    }
+    _write_text(folder / DONE, json.dumps(done, indent=2) + "\n")
+
+
+def load_weights(model: keras.Model, path: Path, expected: str | None = None) -> None:
+    """Load weights, after a look at the file's checksum if one is expected.
+
+    Raises
+    ------
+    ReproError
+        If the file is missing or damaged, or of another network.
+    """
+    if not path.exists():
+        raise _damaged(path, "missing")
+    if expected is not None and sha256(path) != expected:
+        raise _damaged(path, "other checksum")
+    try:
+        model.load_weights(path)
+    except OSError as error:
+        raise _damaged(path, str(error)) from None
+    except (ValueError, KeyError) as error:
+        raise ReproError(
+            f"{path} does not fit the network ({str(error).splitlines()[0]}): "
+            "use the code that trained it, or train in another folder."
+        ) from None
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_unclaimed(folder: Path) -> None:
+    for name in (STATE, DONE):
+        if (folder / name).exists():
+            raise ReproError(
+                f"{folder} holds {name} but no {CONFIGURATION}: choose another folder, or put "
+                "the missing file back."
+            )
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    flat = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{name}.{key}" if name else key)
+    return flat
+
+
+def _members(state: State) -> dict[str, np.ndarray]:
+    members = {"history": np.array(json.dumps(state.history))}
+    for name in ("model", "optimizer"):
+        members |= {f"{name}-{i}": value for i, value in enumerate(getattr(state, name))}
+    return members
+
+
+def _numbered(members: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
+    count = sum(member.startswith(f"{name}-") for member in members)
+    return [members[f"{name}-{i}"] for i in range(count)]
+
+
+def _pending(folder: Path, epoch: int) -> Path:
+    return folder / f"pending-{epoch}.weights.h5"
+
+
+def _save_weights(model: keras.Model, path: Path) -> None:
+    try:
+        model.save_weights(path)
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise ReproError(
+            f"{path} cannot be written ({error}): make room and run the same command again; "
+            "the state of the epoch before is kept."
+        ) from None
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path) as partial:
+        partial.write_text(text)
+
+
+def _damaged(path: Path, reason: str) -> ReproError:
+    return ReproError(
+        f"{path} is damaged ({reason}): put back a copy, or remove {path.parent} and train again."
+    )

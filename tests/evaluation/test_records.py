@@ -1,0 +1,110 @@
+import json
+import math
+
+import pytest
+
+from repro.errors import ReproError
+from repro.evaluation.records import Verdict, read_record, without_paths, write_record
+
+
+def test_a_record_comes_back_as_it_was_written(make_record, tmp_path):
+    record = make_record(
+        {"mae": [0.124, 0.125]},
+        verdicts=[Verdict(claim="a", status="reproduced", reason="so", interval=(0.1, 0.2))],
+        curves={"real": {"0": {"loss": [0.2, 0.1]}}},
+    )
+    assert read_record(write_record(record, tmp_path / "new" / "record.json")) == record
+
+
+def test_a_metric_that_is_no_number_survives_in_valid_json(make_record, tmp_path):
+    record = make_record({"mae": [float("nan"), float("inf")]})
+    path = write_record(record, tmp_path / "record.json")
+    json.loads(path.read_text(), parse_constant=pytest.fail)
+    values = read_record(path).metrics["mae"].values
+    assert math.isnan(values["0"])
+    assert values["1"] == math.inf
+
+
+def test_no_absolute_path_gets_into_a_record(make_record, tmp_path):
+    record = make_record(
+        {"mae": [0.1]},
+        command="repro run mamba --data /home/ann/x/data.h5 --out=/srv/big/run",
+        networks={"real": {"parameters": 1, "recipe": {"weights": "~/ann/best.h5"}}},
+    )
+    text = write_record(record, tmp_path / "record.json").read_text()
+    assert "ann" not in text
+    assert "srv" not in text
+    assert '"repro run mamba --data data.h5 --out=run"' in text
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("1/Å and a/b and r2/c/01", "1/Å and a/b and r2/c/01"),
+        ("Σ(x - y)² / Σ(x)², n /2", "Σ(x - y)² / Σ(x)², n /2"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+        ("figures/mae.svg", "figures/mae.svg"),
+        ("cannot read '/home/ann/a.h5'", "cannot read 'a.h5'"),
+        (r"C:\Users\ann\a.h5", "a.h5"),
+        ("/home/ann/", "."),
+    ],
+)
+def test_only_absolute_paths_are_cut(text, kept):
+    assert without_paths({"key": [text]}) == {"key": [kept]}
+
+
+def test_a_failed_write_leaves_the_record_that_was_there(make_record, tmp_path, monkeypatch):
+    path = write_record(make_record({"mae": [0.1]}), tmp_path / "record.json")
+    before = path.read_bytes()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(ReproError, match="No space left on device"):
+        write_record(make_record({"mae": [0.2]}), path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_record_cannot_be_written_below_a_file(make_record, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ReproError, match="Cannot write the record"):
+        write_record(make_record({"mae": [0.1]}), tmp_path / "file" / "record.json")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema_version": 2}, "newer repro"),
+        ({"schema_version": 99, "future": 1}, "newer repro"),
+        ({"schema_version": "1.0"}, "schema_version"),
+        ({"status": "fine"}, "status"),
+        ({"extra": 1}, "extra is not a known field"),
+        ({"hashes": {"code": "a"}}, r"hashes\.metrics is missing"),
+        ({"seeds": [5]}, "seed 0"),
+        ({"metrics": {"mae": {"unit": "1", "better": "up"}}}, r"metrics\.mae\.better"),
+    ],
+)
+def test_a_wrong_field_is_named_in_one_line(make_record, tmp_path, change, said):
+    path = write_record(make_record({"mae": [0.1]}), tmp_path / "record.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ReproError, match=said) as error:
+        read_record(path)
+    assert "\n" not in str(error.value)
+    assert error.value.exit_status == 2
+
+
+@pytest.mark.parametrize("content", [b"", b'{"study": "mam', b"\xff\xfe", b"[1]", b"null", b"3"])
+def test_a_damaged_record_is_named_in_one_line(tmp_path, content):
+    path = tmp_path / "record.json"
+    path.write_bytes(content)
+    with pytest.raises(ReproError, match=r"record\.json") as error:
+        read_record(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_record_and_a_folder_are_named(tmp_path):
+    for path in (tmp_path / "record.json", tmp_path):
+        with pytest.raises(ReproError, match="Cannot read the record"):
+            read_record(path)

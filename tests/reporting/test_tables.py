@@ -1,0 +1,192 @@
+import csv
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from repro.errors import ReproError
+from repro.reporting import tables
+
+
+@pytest.fixture
+def rows(gallery):
+    folder, entries, studies = gallery
+    return [row for s in studies.values() for row in tables.claim_rows(s, entries, folder)]
+
+
+@pytest.fixture
+def by_claim(rows):
+    return {(row.study, row.claim): row for row in rows}
+
+
+def test_every_claim_has_a_row_with_its_verdict(rows, by_claim):
+    # A claim that vanished from the table could not be missed by a reader.
+    assert len(rows) == 15
+    assert {key[1]: row.status for key, row in by_claim.items() if key[0] == "rods"} == {
+        "mae_real": "reproduced",
+        "mae_imaginary": "better",
+        "mae_24": "below",
+        "r2_top": "inconclusive",
+        "order_of_r2": "reproduced",
+        "plateau": "reproduced",
+        "mae_rough": "not run",
+    }
+    assert by_claim["strain", "mae_xx_0"].status == "not comparable"
+
+
+def test_row_names_the_record_and_command_behind_its_number(by_claim):
+    # A number whose origin cannot be found is worth nothing.
+    row = by_claim["rods", "mae_real"]
+    assert row.records == ["rods/faithful/record.json"]
+    assert row.commands[0].startswith("repro run rods --variant faithful --preset paper")
+    assert row.scale == "3 seeds, paper"
+    assert row.ours_text == "0.12417 ± 0.00087"
+
+
+def test_each_experiment_is_held_against_its_own_record(by_claim):
+    # Six experiments of one study must not be mixed up.
+    for noise in (0, 10, 20, 30, 40, 50):
+        row = by_claim["strain", f"mae_xx_{noise}"]
+        assert row.records == [f"strain/noise_{noise}/record.json"]
+        assert row.value == pytest.approx(0.0019 + noise / 1e5)
+
+
+def test_claim_without_record_says_how_to_run_it(by_claim):
+    # 'Not run' without the command that would run it leaves the reader stuck.
+    row = by_claim["rods", "mae_rough"]
+    assert row.records == []
+    assert row.commands == [
+        "repro run rods --variant faithful --preset paper --experiment rough --seeds 0,1,2"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("claim", "text"),
+    [
+        ("plateau", "in words, read as ≤ 0.01"),
+        ("order_of_r2", "r2/c/* > r2/small_atoms/*"),
+        ("mae_24", "0.2"),
+    ],
+)
+def test_papers_side_by_kind(by_claim, claim, text):
+    # A bound shown as a number, or our reading as the paper's number, would mislead.
+    assert by_claim["rods", claim].reported_text == text
+
+
+def test_record_with_more_seeds_is_the_source(gallery):
+    # Two records of one run: the verdict rests on the one with more seeds, so must the link.
+    folder, entries, studies = gallery
+    path, record = next(e for e in entries if e[1].preset == "paper")
+    single = record.model_copy(
+        update={
+            "seeds": [0],
+            "metrics": {
+                name: m.model_copy(update={"values": {"0": m.values["0"]}})
+                for name, m in record.metrics.items()
+            },
+        }
+    )
+    for order in ([(folder / "one.json", single), (path, record)], [(path, record)] * 2):
+        row = tables.claim_rows(studies["rods"], order, folder)[0]
+        assert row.records == ["rods/faithful/record.json"]
+
+
+def test_json_rows_are_json_with_numbers(rows):
+    # Scripts read numbers, not formatted text.
+    read = json.loads(json.dumps(tables.json_rows(rows)))
+    assert read[0]["reported"] == 0.124
+    assert read[0]["interval"][0] < read[0]["value"] < read[0]["interval"][1]
+    assert read[0]["source"] == "rods faithful paper twelve_layers"
+
+
+def test_readme_table_is_put_between_the_markers(tmp_path, rows):
+    # Text around the markers belongs to the author; the table is ours, and stable.
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Title\n\n{tables.BEGIN}\nold\n{tables.END}\n\nEnd.\n", encoding="utf-8")
+    assert tables.update_readme(readme, rows, {"rods": "Rods"})
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith(f"# Title\n\n{tables.BEGIN}\n**Rods**")
+    assert text.endswith(f"{tables.END}\n\nEnd.\n")
+    assert "old" not in text
+    assert "0.12417 ± 0.00087 (3 seeds, paper) | ✓ reproduced |" in text
+    assert not tables.update_readme(readme, rows, {"rods": "Rods"})
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nothing", tables.BEGIN, f"{tables.END}\n{tables.BEGIN}", 2 * (tables.BEGIN + tables.END)],
+    ids=["none", "no end", "wrong order", "twice"],
+)
+def test_readme_without_its_markers_is_left_alone(tmp_path, rows, text):
+    # A guess where the table belongs could destroy the README.
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(ReproError, match="claims:begin"):
+        tables.update_readme(readme, rows)
+    assert readme.read_text() == text
+
+
+def test_missing_readme_is_named(tmp_path, rows):
+    # A traceback would not tell which file.
+    with pytest.raises(ReproError, match=r"README\.md"):
+        tables.update_readme(tmp_path / "README.md", rows)
+
+
+def test_markdown_cannot_be_broken_by_texts(rows):
+    # A pipe or newline in a statement would shift every column; * would turn to italics.
+    assert tables.markdown_cell("a|b\n<i>*c*") == r"a\|b \<i\>\*c\*"
+    lines = [ln for ln in tables.markdown_table(rows).splitlines() if ln.startswith("| ")]
+    assert all(line.replace(r"\|", "").count("|") == 6 for line in lines)
+
+
+def test_markdown_without_claims():
+    # An empty README section would look like a mistake.
+    assert tables.markdown_table([]) == "No claims yet."
+
+
+def printed(table):
+    console = Console(no_color=True, width=160, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_terminal_table_reads_without_colour(rows):
+    # NO_COLOR and log files carry words and signs only.
+    text = printed(tables.terminal_table(rows, "Claims"))
+    assert "✓ reproduced" in text
+    assert "≠ not comparable" in text
+    assert "rods mae_rough" in text
+
+
+def test_terminal_table_takes_texts_literally(rows):
+    # '[/]' in a statement is text, not rich markup, which would raise.
+    assert "[/bold] [red]" in printed(
+        tables.terminal_table([replace(rows[0], reported_text="[/bold] [red]")])
+    )
+
+
+def test_summary_has_every_metric_of_every_record(tmp_path, gallery):
+    # summary.csv is what others load: a dropped metric would go unnoticed.
+    folder, entries, _ = gallery
+    path = tables.write_summary(entries, folder / "summary.csv")
+    with path.open(newline="", encoding="utf-8") as file:
+        read = list(csv.DictReader(file))
+    assert tuple(read[0]) == tables.SUMMARY_COLUMNS
+    assert len(read) == sum(max(1, len(record.metrics)) for _, record in entries)
+    row = next(r for r in read if r["metric"] == "mae/real" and r["preset"] == "paper")
+    assert float(row["mean"]) == pytest.approx(np.mean([0.1242, 0.1238, 0.1245]))
+    assert float(row["interval_low"]) < float(row["smallest"])
+    assert row["record"] == "rods/faithful/record.json"
+    failed = next(r for r in read if r["status"] == "failed")
+    assert failed["metric"] == failed["mean"] == ""
+
+
+def test_summary_does_not_depend_on_the_order_of_records(gallery):
+    # A folder listing's order would make the committed file change for nothing.
+    folder, entries, _ = gallery
+    first = tables.write_summary(entries, folder / "one.csv").read_bytes()
+    assert tables.write_summary(entries[::-1], folder / "two.csv").read_bytes() == first

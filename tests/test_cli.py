@@ -1,0 +1,436 @@
+"""The face that others script against: commands, exit statuses, what goes to which stream."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import h5py
+import pytest
+from typer.testing import CliRunner
+
+from repro import cli, recording, results, runs
+from repro.errors import NotPossibleHere, ReproError
+from repro.study import get_study
+
+COMMANDS = (
+    "list", "info", "train", "evaluate", "run", "reproduce", "claims", "compare", "report",
+    "sysinfo", "data",
+)  # fmt: skip
+
+
+def call(*arguments):
+    """Run a command as the shell would, without a new process."""
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def done(*arguments):
+    """Run a command that must succeed; return what it prints on stdout."""
+    result = call(*arguments)
+    assert result.exit_code == 0, result.stderr or result.exception
+    return result.stdout
+
+
+def refused(*arguments, status=2):
+    """Run a command that must fail; return the sentence that says why."""
+    result = call(*arguments)
+    assert result.exit_code == status, (result.stdout, result.stderr, result.exception)
+    assert result.stdout == "", "an error is no result"
+    assert "Traceback" not in result.stderr
+    (line,) = [text for text in result.stderr.splitlines() if text.startswith("error: ")]
+    return line
+
+
+@pytest.fixture(scope="module")
+def finished(springs, tmp_path_factory):
+    """The folder of a whole run of the smallest study, two seeds."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    done("run", springs, "--seeds", "0,1", "--out", folder, "--quiet")
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of that run, to be played with."""
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_help_is_quick_and_loads_no_network_library():
+    code = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from repro.cli import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        "heavy = {'keras', 'tensorflow', 'jax', 'matplotlib', 'pandas', 'numpy'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
+    command = [sys.executable, "-m", "repro", "--help"]
+    assert min(_processor_time_of(command) for _ in range(2)) < 1.0
+
+
+def _processor_time_of(command):
+    """Return what a command takes of the processor [s]: a busy machine does not count."""
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_help_names_every_command():
+    text = done("--help")
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} ", text, re.MULTILINE), command
+        assert "Usage" in done(command, "--help")
+
+
+@pytest.mark.parametrize("loaded", ["repro.study", "repro.runs", "repro.recording"])
+def test_listing_and_checking_load_no_network_library(loaded):
+    code = f"import sys, {loaded}\nprint('keras' in sys.modules, 'tensorflow' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False False"
+
+
+def test_list_gives_the_studies_as_json(springs):
+    studies = {study["name"]: study for study in json.loads(done("list", "--json"))}
+    assert {"mamba", springs} <= set(studies)
+    assert studies[springs]["variants"] == ["faithful", "improved"]
+    assert studies[springs]["presets"] == ["smoke", "desk", "paper"]
+    assert springs in done("list")
+
+
+def test_info_tells_paper_claims_data_and_deviations(springs):
+    facts = json.loads(done("info", springs, "--json"))
+    assert facts["paper"]["authors"] == ["Hooke"]
+    assert [claim["id"] for claim in facts["claims"]] == ["error"]
+    page = done("info", springs)
+    for text in ("Hooke", "n_loads = 4", "error: The stiffness", "There is no such paper"):
+        assert text in page
+
+
+def test_sysinfo_names_no_host_and_no_user():
+    import getpass
+    import platform
+
+    facts = json.loads(done("sysinfo", "--json"))
+    assert {"python", "packages", "processor", "cores", "memory_gb", "gpu"} <= set(facts)
+    assert platform.node() not in facts.values()
+    assert getpass.getuser() not in facts.values()
+    assert "processor" in done("sysinfo")
+
+
+def test_an_unknown_study_is_refused_with_those_there_are(tmp_path):
+    assert "the studies are" in refused("train", "nothing", "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--variant", "perfect"], "no variant 'perfect'"),
+        (["--preset", "huge"], "no preset 'huge'"),
+        (["--experiment", "none_such"], "no experiment 'none_such'"),
+        (["--set", "n_loads"], "write it as KEY=VALUE"),
+        (["--set", "n_loads=4", "--set", "n_loads=5"], "given twice"),
+        (["--set", "n_loads=four"], "takes a whole number"),
+        (["--set", "loads=4"], "no parameter 'loads'"),
+        (["--seeds", "0,0"], "different whole numbers"),
+        (["--seeds", "one"], "different whole numbers"),
+        (["--seed", "0", "--seeds", "1"], "give one of them"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_is_made(springs, tmp_path, options, reason):
+    assert reason in refused("run", springs, *options, "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--set", "recipe.epoch=2"], "a recipe has only epochs"),
+        (["--set", "recipe.epochs=few"], "recipe.epochs=few"),
+        (["--precision", "float8"], "Precision 'float8' is not known"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_before_training(springs, tmp_path, options, reason):
+    assert reason in refused("train", springs, *options, "--out", tmp_path / "run", "--quiet")
+    assert not (tmp_path / "run" / "seed-0").exists()
+
+
+def test_an_unknown_option_is_wrong_use(springs):
+    result = call("train", springs, "--epochs", "3")
+    assert result.exit_code == 2
+    assert "No such option" in result.stderr
+
+
+def test_no_command_shows_the_help_and_is_wrong_use():
+    assert call().exit_code == 2
+
+
+def test_what_a_machine_cannot_do_has_its_own_exit_status(monkeypatch):
+    def refuse():
+        raise NotPossibleHere("There is no GPU here.")
+
+    monkeypatch.setattr("repro.bench.device.sysinfo", refuse)
+    assert refused("sysinfo", status=3) == "error: There is no GPU here."
+
+
+def test_a_data_set_is_built_told_about_and_verified(springs, tmp_path):
+    file = tmp_path / "data.h5"
+    result = call("data", "build", springs, "--out", file, "--set", "train=10", "--seed", "3")
+    assert result.exit_code == 0
+    assert "samples: 10 train" in result.stdout
+    assert "data springs smoke" in result.stderr, "progress belongs on stderr"
+    with h5py.File(file) as opened:
+        assert opened["elongation"].shape == (42, 4)
+    facts = json.loads(done("data", "info", file, "--json"))
+    assert (facts["seed"], facts["counts"]["train"]) == (3, 10)
+    assert "every variable" in done("data", "verify", file)
+
+
+def test_a_damaged_data_set_fails_the_gate(finished, tmp_path):
+    file = shutil.copy(finished / "data.h5", tmp_path / "data.h5")
+    with h5py.File(file, "r+") as opened:
+        opened["stiffness"][3] += 1
+    assert "'stiffness'" in refused("data", "verify", file, status=1)
+
+
+def test_a_data_set_can_be_described_in_croissant(springs, finished, tmp_path):
+    described = json.loads(done("data", "croissant", springs))
+    assert described["@type"].endswith("Dataset")
+    out = tmp_path / "springs.json"
+    assert done("data", "croissant", springs, "--data", finished / "data.h5", "--out", out) == ""
+    assert json.loads(out.read_text(encoding="utf-8"))["name"] == described["name"]
+
+
+def test_a_run_writes_all_it_promises(finished):
+    for file in (
+        "data.h5", "record.json", "figures/found.svg", "seed-0/run.json",
+        "seed-1/evaluation.npz", "seed-1/networks/stiffness/history.csv",
+    ):  # fmt: skip
+        assert (finished / file).is_file(), file
+    record = json.loads((finished / "record.json").read_text(encoding="utf-8"))
+    assert record["status"] == "ok"
+    assert set(record["metrics"]["error"]["values"]) == {"0", "1"}
+    assert record["timings"].keys() == {"data", "train stiffness", "evaluate"}
+    assert record["networks"]["stiffness"]["parameters"] == 25
+    (verdict,) = record["verdicts"]
+    assert verdict["status"] == "not comparable", "a smoke run says nothing of the paper"
+
+
+def test_a_run_states_its_resolved_configuration(finished):
+    stated = json.loads((finished / "seed-1" / "run.json").read_text(encoding="utf-8"))
+    assert stated["seed"] == 1
+    assert stated["choices"]["variant"] == "faithful"
+    assert stated["recipes"]["stiffness"]["precision"] == "float32"
+    assert stated["data"].keys() == {"name", "version", "fingerprint", "checksum"}
+
+
+def test_a_record_holds_no_path_of_this_machine(finished):
+    text = (finished / "record.json").read_text(encoding="utf-8")
+    assert str(finished.parent) not in text
+    assert json.loads(text)["command"] == (
+        "repro run springs --variant faithful --preset smoke --experiment few_loads "
+        "--seeds 0,1 --out run"
+    )
+
+
+def test_evaluating_again_gives_the_same_record_but_for_the_time(copied):
+    before = json.loads((copied / "record.json").read_text(encoding="utf-8"))
+    (copied / "record.json").unlink()
+    after = json.loads(done("evaluate", copied, "--json", "--quiet"))
+    for record in (before, after):
+        record["timings"].pop("evaluate")
+    assert after == before
+    assert (copied / "record.json").exists()
+
+
+def test_training_again_on_the_same_folder_trains_nothing_anew(copied, springs):
+    weights = copied / "seed-0" / "networks" / "stiffness" / "best.weights.h5"
+    before = (weights.stat().st_mtime_ns, weights.read_bytes())
+    assert done("train", springs, "--seeds", "0,1", "--out", copied, "--quiet") == f"{copied}\n"
+    assert (weights.stat().st_mtime_ns, weights.read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--variant", "improved"], "choices.variant"),
+        (["--set", "recipe.epochs=3"], "choices.settings.recipe.epochs, recipes.stiffness.epochs"),
+        (["--precision", "mixed_bfloat16"], "recipes.stiffness.precision"),
+        (["--experiment", "many_loads"], "experiment"),
+        (["--seed", "7", "--variant", "improved"], "choices.variant"),
+    ],
+)
+def test_a_folder_of_another_configuration_is_refused(copied, springs, options, reason):
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.is_file()}
+    assert reason in refused("train", springs, *options, "--out", copied, "--quiet")
+    assert {p: p.stat().st_mtime_ns for p in copied.rglob("*") if p.is_file()} == before
+
+
+def test_a_run_can_use_a_data_set_built_before(finished, springs, tmp_path):
+    folder = tmp_path / "run"
+    data = finished / "data.h5"
+    train = ("train", springs, "--out", folder, "--data", data, "--quiet")
+    done(*train, "--set", "recipe.epochs=1")
+    assert not (folder / "data.h5").exists()
+    assert "--data FILE" in refused("evaluate", folder, "--quiet")
+    record = json.loads(done("evaluate", folder, "--data", data, "--json", "--quiet"))
+    assert record["command"].endswith("--set recipe.epochs=1 --data data.h5 --out run")
+    assert len(record["curves"]["stiffness"]["0"]["loss"]) == 1
+    assert "data" not in record["timings"], "it was not built in this run"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--preset", "desk"], "preset smoke, this run asks for desk"),
+        (["--experiment", "many_loads"], "experiment few_loads"),
+        (["--set", "n_loads=5"], "other parameters"),
+    ],
+)
+def test_a_data_set_of_another_kind_is_refused(finished, springs, tmp_path, options, reason):
+    data = ("--data", finished / "data.h5")
+    message = refused("train", springs, *data, *options, "--out", tmp_path / "run", "--quiet")
+    assert reason in message
+
+
+def test_evaluating_an_empty_folder_says_what_to_do(tmp_path):
+    assert "make one with `repro train`" in refused("evaluate", tmp_path)
+
+
+def test_a_training_that_did_not_end_cannot_be_evaluated(copied):
+    (copied / "seed-1" / "networks" / "stiffness" / "done.json").unlink()
+    before = (copied / "record.json").read_bytes()
+    refused("evaluate", copied, "--quiet")
+    assert (copied / "record.json").read_bytes() == before
+
+
+def test_a_damaged_run_file_is_named(copied):
+    (copied / "seed-1" / "run.json").write_text("{", encoding="utf-8")
+    assert "seed-1/run.json is damaged" in refused("evaluate", copied, "--quiet")
+
+
+def test_a_run_that_fails_leaves_a_record_that_says_why(springs, tmp_path, monkeypatch):
+    def diverge(*arguments):
+        raise ReproError("The loss became nan.")
+
+    monkeypatch.setattr(runs, "train_task", diverge)
+    message = refused("run", springs, "--out", tmp_path / "run", "--quiet")
+    assert message == "error: The loss became nan."
+    record = json.loads((tmp_path / "run" / "record.json").read_text(encoding="utf-8"))
+    assert (record["status"], record["reason"]) == ("failed", "The loss became nan.")
+
+
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_a_file_in_the_place_of_a_folder_is_left_alone(springs, tmp_path, command):
+    file = tmp_path / "notes.txt"
+    file.write_text("mine", encoding="utf-8")
+    assert str(file) in refused(command, springs, "--out", file, "--quiet")
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_data_set_can_go_into_a_folder_that_is_not_there_yet(springs, tmp_path):
+    file = tmp_path / "new" / "folder" / "data.h5"
+    done("data", "build", springs, "--out", file, "--quiet")
+    assert file.is_file()
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(springs, tmp_path, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "train_task", interrupt)
+    result = call("train", springs, "--out", tmp_path / "run", "--quiet")
+    assert result.exit_code == 130
+    assert "same command again" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_record_passes_against_itself_and_not_against_a_worse_one(copied, tmp_path):
+    good = copied / "record.json"
+    comparison = json.loads(done("compare", good, good, "--json"))
+    assert comparison["status"] == "passed"
+    record = json.loads(good.read_text(encoding="utf-8"))
+    record["metrics"]["error"]["values"] = {"0": 90.0, "1": 90.1}
+    bad = tmp_path / "bad.json"
+    bad.write_text(json.dumps(record), encoding="utf-8")
+    result = call("compare", good, bad)
+    assert result.exit_code == 1
+    assert "regression" in result.stdout
+
+
+def test_comparing_what_is_no_record_is_bad_input(finished, tmp_path):
+    assert "none.json" in refused("compare", finished / "record.json", tmp_path / "none.json")
+
+
+def test_claims_are_judged_by_the_records_in_a_folder(finished):
+    rows = json.loads(done("claims", "--records", finished.parent, "--json"))
+    verdicts = {(row["study"], row["claim"]): row for row in rows}
+    assert verdicts["springs", "error"]["status"] == "not comparable"
+    assert {row["status"] for row in rows if row["study"] == "mamba"} == {"not run"}
+    assert "springs error" in done("claims", "--records", finished.parent)
+    assert "There is no folder" in refused("claims", "--records", finished / "nowhere")
+
+
+def test_the_report_is_written(finished, tmp_path):
+    out = tmp_path / "report.html"
+    assert done("report", "--out", out, "--records", finished.parent).strip() == str(out)
+    assert "Stiffness of springs" in out.read_text(encoding="utf-8")
+
+
+def test_reproduce_runs_both_variants_of_every_study_and_reports(springs, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "studies", lambda: {springs: get_study(springs)})
+    rows = json.loads(done("reproduce", "--out", tmp_path / "latest", "--quiet", "--json"))
+    assert [row["claim"] for row in rows] == ["error"]
+    for variant in ("faithful", "improved"):
+        assert (tmp_path / "latest" / f"springs-{variant}" / "record.json").is_file()
+    assert not (tmp_path / "latest" / "springs-improved" / "data.h5").exists(), "built twice"
+    assert (tmp_path / "latest" / "report.html").is_file()
+
+
+def test_reproduce_goes_on_after_a_failure_and_fails_at_the_end(springs, tmp_path, monkeypatch):
+    tried = []
+
+    def fail(choices, *arguments):
+        tried.append(choices.variant)
+        raise ReproError("The loss became nan.")
+
+    monkeypatch.setattr(results, "studies", lambda: {springs: get_study(springs)})
+    monkeypatch.setattr(recording, "run", fail)
+    (tmp_path / "latest").mkdir()
+    message = refused("reproduce", "--out", tmp_path / "latest", "--quiet", status=1)
+    assert "springs faithful: The loss became nan." in message
+    assert tried == ["faithful", "improved"]
+
+
+def test_threads_are_limited_before_a_network_library_is_loaded():
+    code = (
+        "import os, sys\n"
+        "from repro.cli import _limit_threads\n"
+        "_limit_threads(1)\n"
+        "assert 'keras' not in sys.modules\n"
+        "print(os.environ['TF_NUM_INTRAOP_THREADS'], os.environ['OMP_NUM_THREADS'])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["1", "1"]
+
+
+def test_quiet_shows_no_progress(springs, tmp_path):
+    result = call("data", "build", springs, "--out", tmp_path / "data.h5", "--quiet")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+
+
+def test_the_module_runs_as_the_command_does():
+    ran = subprocess.run(
+        [sys.executable, "-m", "repro", "train", "nothing"], capture_output=True, text=True
+    )
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error: There is no study 'nothing'")
+    assert ran.stdout == ""

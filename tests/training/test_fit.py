@@ -1,0 +1,335 @@
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from repro.datasets.batches import gather
+from repro.errors import ReproError
+from repro.training.fit import load_model
+from repro.training.state import load_state
+
+SCRIPT = Path(__file__).with_name("train_small.py")
+spec = importlib.util.spec_from_file_location("train_small", SCRIPT)
+small = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(small)
+
+SHORT = replace(small.RECIPE, epochs=3)
+TIMES = {"seconds", "samples_per_second"}
+
+
+def timeless(history):
+    rows = [dict(zip(history, row, strict=True)) for row in zip(*history.values(), strict=True)]
+    return [{name: row[name] for name in row if name not in TIMES} for row in rows]
+
+
+def assert_same_outcome(folder, other):
+    one, two = load_state(folder), load_state(other)
+    for name in ("model", "optimizer"):
+        for a, b in zip(getattr(one, name), getattr(two, name), strict=True):
+            np.testing.assert_array_equal(a, b)
+    drop = [
+        [{k: v for k, v in row.items() if k not in TIMES} for row in s.history] for s in (one, two)
+    ]
+    assert drop[0] == drop[1]
+    weights = [load_model(small.build_model, f).get_weights() for f in (folder, other)]
+    for a, b in zip(*weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def start(folder, *kill, backend="tensorflow"):
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        **dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"),
+    }
+    command = [sys.executable, str(SCRIPT), str(folder), *map(str, kill)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def end(process):
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
+def interrupt_after(epoch):
+    def on_epoch(row):
+        if row["epoch"] == epoch:
+            raise KeyboardInterrupt
+
+    return on_epoch
+
+
+def train_interrupted(folder, recipe, epoch):
+    with pytest.raises(KeyboardInterrupt):
+        small.train(folder, recipe, on_epoch=interrupt_after(epoch))
+    return small.train(folder, recipe)
+
+
+@pytest.mark.slow
+def test_a_training_killed_at_any_moment_ends_like_an_uninterrupted_one(tmp_path):
+    straight = start(tmp_path / "straight")
+    for epoch, where in ((2, "batch"), (3, "weights"), (5, "state")):
+        status, errors = end(start(tmp_path / "killed", epoch, where))
+        assert status == -signal.SIGKILL, errors
+        assert len(load_state(tmp_path / "killed").history) == epoch - 1
+    for process in (start(tmp_path / "killed"), straight):
+        status, errors = end(process)
+        assert status == 0, errors
+    assert_same_outcome(tmp_path / "killed", tmp_path / "straight")
+    assert {p.name for p in (tmp_path / "killed").iterdir()} == {
+        p.name for p in (tmp_path / "straight").iterdir()
+    }
+
+
+@pytest.mark.slow
+def test_jax_trains_and_resumes_like_tensorflow_does(tmp_path):
+    straight = start(tmp_path / "straight", backend="jax")
+    status, errors = end(start(tmp_path / "killed", 2, "batch", backend="jax"))
+    assert status == -signal.SIGKILL, errors
+    for process in (start(tmp_path / "killed", backend="jax"), straight):
+        status, errors = end(process)
+        assert status == 0, errors
+    one, two = (load_state(tmp_path / name) for name in ("killed", "straight"))
+    for a, b in zip([*one.model, *one.optimizer], [*two.model, *two.optimizer], strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ReproError, match="backend = jax, not tensorflow"):
+        small.train(tmp_path / "killed")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"precision": "mixed_float16", "learning_rate": 1e-3},
+        {"precision": "mixed_bfloat16", "optimizer": "adam"},
+        {"optimizer": "sgd", "keep": "last", "schedule": "constant", "warmup_steps": 0},
+        {"jit_compile": True},
+    ],
+)
+def test_resumed_equals_straight_for_every_kind_of_recipe(tmp_path, changes):
+    recipe = replace(SHORT, **changes)
+    small.train(tmp_path / "straight", recipe)
+    train_interrupted(tmp_path / "resumed", recipe, epoch=2)
+    assert_same_outcome(tmp_path / "resumed", tmp_path / "straight")
+
+
+def test_loss_scale_is_part_of_the_state(tmp_path):
+    model, _ = small.train(tmp_path, replace(SHORT, precision="mixed_float16"))
+    scale = model.optimizer.dynamic_scale
+    assert scale.path in [v.path for v in model.optimizer.variables]
+    assert len(load_state(tmp_path).optimizer) == len(model.optimizer.variables)
+
+
+def test_another_seed_gives_another_network_and_seed_zero_is_honoured(tmp_path):
+    recipe = replace(SHORT, epochs=1)
+    losses = [
+        small.train(tmp_path / str(i), recipe, seed=seed)[1]["loss"]
+        for i, seed in enumerate((0, 0, 1))
+    ]
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_done_folder_is_loaded_and_nothing_is_trained_or_written(tmp_path):
+    model, history = small.train(tmp_path, SHORT)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+    def untouched(rows):
+        raise AssertionError("a finished training read its data again")
+
+    again, history_again = small.train(tmp_path, SHORT, load=untouched)
+    assert history_again == history
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+    for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_done_folder_needs_no_state_file(tmp_path):
+    _, history = small.train(tmp_path, replace(SHORT, epochs=1))
+    (tmp_path / "state.npz").unlink()
+    assert small.train(tmp_path, replace(SHORT, epochs=1))[1] == history
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"recipe": replace(SHORT, learning_rate=0.5)}, "recipe.learning_rate = 0.02, not 0.5"),
+        ({"seed": 9}, "seed = 0, not 9"),
+        ({"configuration": {"task": "other"}}, "configuration.task = small, not other"),
+    ],
+)
+def test_another_configuration_is_refused_and_nothing_changes(tmp_path, options, named):
+    small.train(tmp_path, replace(SHORT, epochs=1))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ReproError, match=named):
+        small.train(tmp_path, **{"recipe": replace(SHORT, epochs=1), **options})
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(("doomed", "named"), [(5, "The loss"), (80, "The validation loss")])
+def test_a_loss_that_is_no_number_stops_with_the_last_state_intact(tmp_path, doomed, named):
+    plain = gather(*small.data())
+    ill = []
+
+    def load(rows):
+        x, y = plain(rows)
+        y[rows == doomed] = np.nan if ill else y[rows == doomed]
+        return x, y
+
+    with pytest.raises(ReproError, match=rf"{named} became nan in epoch 2 of 3 .*epoch 1 is kept"):
+        small.train(tmp_path, SHORT, load=load, on_epoch=ill.append)
+    assert len(load_state(tmp_path).history) == 1
+    small.train(tmp_path, SHORT)
+    small.train(tmp_path / "straight", SHORT)
+    assert_same_outcome(tmp_path, tmp_path / "straight")
+
+
+def test_a_truncated_state_is_refused_and_left_as_it_is(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        small.train(tmp_path, SHORT, on_epoch=interrupt_after(1))
+    state = tmp_path / "state.npz"
+    os.truncate(state, state.stat().st_size // 2)
+    before = state.read_bytes()
+    with pytest.raises(ReproError, match=r"state\.npz is damaged"):
+        small.train(tmp_path, SHORT)
+    assert state.read_bytes() == before
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_weights_that_the_recipe_keeps_come_out(tmp_path, keep):
+    # So high a learning rate that the last epoch is not the best one.
+    recipe = replace(SHORT, epochs=6, learning_rate=0.6, schedule="constant", keep=keep)
+    model, history = small.train(tmp_path, recipe)
+    assert history["val_loss"][-1] > min(history["val_loss"])
+    expected = min(history["val_loss"]) if keep == "best" else history["val_loss"][-1]
+    for trained in (model, load_model(small.build_model, tmp_path)):
+        trained.compile(loss="mse")
+        loss = trained.evaluate(small.batches()[1], verbose=0)
+        assert loss == pytest.approx(expected, rel=1e-6)
+    assert (tmp_path / f"{keep}.weights.h5").exists()
+
+
+def test_best_weights_survive_an_interruption_after_the_best_epoch(tmp_path):
+    recipe = replace(SHORT, epochs=6, learning_rate=0.6, schedule="constant")
+    _, straight = small.train(tmp_path / "straight", recipe)
+    best = int(np.argmin(straight["val_loss"])) + 1
+    assert best < 6
+    _, resumed = train_interrupted(tmp_path / "resumed", recipe, epoch=best)
+    assert timeless(resumed) == timeless(straight)
+    assert_same_outcome(tmp_path / "resumed", tmp_path / "straight")
+
+
+def test_a_damaged_weights_file_is_named(tmp_path):
+    small.train(tmp_path, replace(SHORT, epochs=1))
+    os.truncate(tmp_path / "best.weights.h5", 2000)
+    with pytest.raises(ReproError, match=r"best\.weights\.h5 is damaged"):
+        load_model(small.build_model, tmp_path)
+
+
+def test_an_unfinished_training_is_not_loaded(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        small.train(tmp_path, SHORT, on_epoch=interrupt_after(1))
+    with pytest.raises(ReproError, match="holds no finished training"):
+        load_model(small.build_model, tmp_path)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    small.train(tmp_path, replace(SHORT, epochs=1))
+
+    def other():
+        return keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
+
+    with pytest.raises(ReproError, match="does not fit the network"):
+        load_model(other, tmp_path)
+
+
+def test_a_network_that_is_not_built_is_refused(tmp_path):
+    def unbuilt():
+        return keras.Sequential([keras.layers.Dense(1)])
+
+    with pytest.raises(ReproError, match="has no variables yet"):
+        small.fit(unbuilt, SHORT, *small.batches(), tmp_path, 0, {})
+
+
+def test_loss_is_the_mean_over_samples_whatever_the_last_batch(tmp_path):
+    # 70 = 4 batches of 16 and one of 6; so small a learning rate that no weight moves.
+    def constant():
+        return keras.Sequential([keras.Input((8,)), keras.layers.Dense(1, "linear", False)])
+
+    recipe = replace(
+        SHORT, epochs=1, optimizer="sgd", learning_rate=1e-30, weight_decay=0.0, schedule="constant"
+    )
+    train, validation = small.batches()
+    model, history = small.fit(constant, recipe, train, validation, tmp_path, 0, {}, quiet=True)
+    x, y = small.data()
+    errors = (x.astype(float) @ model.get_weights()[0] - y)[:, 0] ** 2
+    assert history["loss"][0] == pytest.approx(errors[: small.N_TRAIN].mean(), rel=1e-5)
+    assert history["val_loss"][0] == pytest.approx(errors[small.N_TRAIN :].mean(), rel=1e-5)
+
+
+def test_mixed_precision_keeps_output_loss_and_variables_in_float32(tmp_path):
+    recipe = replace(SHORT, epochs=1, precision="mixed_bfloat16")
+    model, history = small.train(tmp_path, recipe)
+    x, y = small.data()
+    output = model.predict(x[small.N_TRAIN :], verbose=0)
+    assert output.dtype == np.float32
+    assert model.layers[0].compute_dtype == "bfloat16"
+    assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    assert load_model(small.build_model, tmp_path).layers[0].compute_dtype == "bfloat16"
+    assert history["val_loss"][0] == pytest.approx(
+        np.mean((output - y[small.N_TRAIN :]) ** 2, dtype=float), rel=1e-6
+    )
+
+
+def test_inputs_and_targets_may_be_dicts(tmp_path):
+    def two_heads():
+        a, b = keras.Input((8,), name="a"), keras.Input((8,), name="b")
+        sums = keras.layers.Dense(1, name="sums")(a)
+        return keras.Model({"a": a, "b": b}, {"sums": sums, "copy": keras.layers.Dense(1)(b)})
+
+    x, y = small.data()
+    load = gather({"a": x, "b": x}, {"sums": y, "copy": y})
+    train, validation = small.batches(load)
+    _, history = small.fit(two_heads, SHORT, train, validation, tmp_path, 0, {}, quiet=True)
+    assert history["epoch"] == [1, 2, 3]
+    assert history["loss"][2] < history["loss"][0]
+
+
+def test_a_network_may_bring_its_own_loss(tmp_path):
+    class Shrinking(keras.layers.Layer):
+        def call(self, x):
+            self.add_loss(keras.ops.mean(x**2))
+            return x
+
+    def build_model():
+        layers = [keras.Input((8,)), keras.layers.Dense(2), Shrinking()]
+        return keras.Sequential(layers)
+
+    recipe = replace(SHORT, loss="none")
+    _, history = small.fit(build_model, recipe, *small.batches(), tmp_path, 0, {}, quiet=True)
+    assert history["val_loss"][2] < history["val_loss"][0]
+
+
+def test_history_tells_rate_and_learning_rate_of_every_epoch(tmp_path):
+    rows = []
+    _, history = small.train(tmp_path, SHORT, on_epoch=rows.append)
+    assert [row["epoch"] for row in rows] == history["epoch"] == [1, 2, 3]
+    # 5 steps per epoch, 7 of warm-up, 15 in all: steps 0, 5 and 10.
+    expected = [0.02 / 7, 0.02 * 6 / 7, 0.01 * (1 + np.cos(np.pi * 3 / 8))]
+    np.testing.assert_allclose(history["learning_rate"], expected, rtol=1e-6)
+    assert all(rate > 0 for rate in history["samples_per_second"])
+    assert all(seconds > 0 for seconds in history["seconds"])
+
+
+def test_progress_goes_to_standard_error(tmp_path, capsys):
+    train, validation = small.batches()
+    small.fit(small.build_model, SHORT, train, validation, tmp_path, 0, {})
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split()[1] for line in err.splitlines()] == ["1/3", "2/3", "3/3"]
