@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RESULTS := results/latest
+BENCHMARKS ?= results/benchmarks.json
 
 .PHONY: setup reproduce report test browser bench lint
 .DELETE_ON_ERROR:
@@ -37,8 +38,11 @@ browser:
 test: setup browser
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+# Times go to the file BENCHMARKS, which a run of a part (PYTEST_ARGS='-k NAME') replaces too.
 bench: setup
-	$(BIN)/python -m pytest benchmarks $(PYTEST_ARGS)
+	@set -e; raw=$$(mktemp); trap 'rm -f "$$raw"' EXIT; \
+	$(BIN)/python -m pytest benchmarks --benchmark-json="$$raw" $(PYTEST_ARGS); \
+	$(BIN)/python -m repro.bench.summary "$$raw" $(BENCHMARKS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -262,8 +262,10 @@ def reproduce(
     from repro.reporting import terminal
     from repro.reporting.tables import json_rows
 
-    results.reproduce(preset, _seeds(seed, seeds), out, workers, _display(quiet))
-    rows = results.judged_claims([out])
+    baselines = [folder for folder in [Path("results") / results.RECORDS] if folder.is_dir()]
+    display = _display(quiet)
+    results.reproduce(preset, _seeds(seed, seeds), out, workers, display, baselines)
+    rows = results.judged_claims([out, *baselines])
     _print(json_rows(rows), json, lambda: terminal.claims_text(rows))
 
 
@@ -296,6 +298,18 @@ def compare(
     facts = terminal.comparison_facts(comparison)
     _print(facts, json, lambda: terminal.comparison_page(comparison))
     raise typer.Exit(comparison.exit_status)
+
+
+@app.command()
+def accept(
+    runs: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Runs that ended well.")],
+    results: Annotated[Path, typer.Option(metavar="FOLDER")] = Path("results"),
+) -> None:
+    """Make runs' records baseline records; renew summary and the README's claims."""
+    from repro import results as all_results
+
+    for path in all_results.accept(runs, results):
+        print(path)
 
 
 @app.command()

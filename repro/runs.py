@@ -298,7 +298,7 @@ def check_same_run(out: Path, run: RunFile) -> None:
         if differing:
             raise ReproError(
                 f"{out} holds a run of another configuration ({', '.join(differing)}): give the "
-                f"same options to go on with it, or choose another folder."
+                f"same options to go on with it, choose another folder, or remove this one."
             )
 
 

@@ -71,7 +71,7 @@ def network_cost(model: Any, inputs: Any = None) -> Cost:
         if formula is not None:
             flops += formula(call)
             counted |= _own_weights(call.layer)
-    uncounted = [weight.path for weight in model.weights if id(weight) not in counted]
+    uncounted = [w.path for w in model.trainable_weights if id(w) not in counted]
     if uncounted:
         raise ReproError(
             f"The cost of the network {model.name} is unknown: its weight {uncounted[0]} belongs "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -254,13 +255,13 @@ def curve_views(record: Record, references: References) -> list[FigureView]:
 
 
 def across_views(study: Study, records: list[Record]) -> list[FigureView]:
-    """Draw the study's figures that take several experiments, for each variant and preset."""
-    groups: dict[tuple[str, str], list[Record]] = {}
+    """Draw the study's figures that take several experiments, all of one protocol."""
+    groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
         if record.metrics:
-            groups.setdefault((record.variant, record.preset), []).append(record)
+            groups.setdefault((record.variant, record.preset, protocol(record)), []).append(record)
     views = []
-    for (variant, preset), group in groups.items():
+    for (variant, preset, _), group in groups.items():
         if len(group) < 2:
             continue
         room = study.room("figures")
@@ -277,6 +278,13 @@ def across_views(study: Study, records: list[Record]) -> list[FigureView]:
                 )
             )
     return views
+
+
+def protocol(record: Record) -> str:
+    """Return what records must share to be drawn in one line: recipes and sizes of the splits."""
+    recipes = {task: network.recipe for task, network in record.networks.items()}
+    counts = record.data.counts if record.data else None
+    return json.dumps([recipes, counts], sort_keys=True)
 
 
 def mean_metrics(record: Record) -> dict[str, float]:

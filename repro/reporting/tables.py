@@ -114,6 +114,7 @@ def claim_row(study: str, claim: Claim, verdict: Verdict, entries: Entries, base
     """Put a claim, its verdict and the records behind it into one row."""
     sources = source_entries(verdict, entries)
     presets = list(dict.fromkeys(record.preset for _, record in sources))
+    made_by = list(dict.fromkeys(f"{record.variant}, {record.preset}" for _, record in sources))
     return ClaimRow(
         study=study,
         claim=claim.id,
@@ -126,7 +127,7 @@ def claim_row(study: str, claim: Claim, verdict: Verdict, entries: Entries, base
         value=verdict.value,
         interval=verdict.interval,
         ours_text=ours_text(claim, verdict),
-        scale=", ".join([write.count(len(verdict.seeds), "seed"), *presets]) if sources else "",
+        scale=", ".join([write.count(len(verdict.seeds), "seed"), *made_by]) if sources else "",
         seeds=list(verdict.seeds),
         preset=presets[0] if presets else None,
         status=verdict.status,

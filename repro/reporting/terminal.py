@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from repro.evaluation.regression import Comparison
     from repro.study import Study
 
+FILE_WIDTH = 120
+
 
 class TerminalDisplay(Display):
     """Shows progress on stderr."""
@@ -196,8 +198,10 @@ def record_page(record: Record) -> str:
 
 
 def claims_text(rows: list[ClaimRow]) -> str:
-    """Set claims with their verdicts as text, as wide as the terminal."""
+    """Set claims with their verdicts as text, as wide as the terminal; 120 columns in a file."""
     console = Console()
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
     with console.capture() as captured:
         console.print(terminal_table(rows))
     return captured.get().rstrip()

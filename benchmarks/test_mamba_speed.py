@@ -1,0 +1,203 @@
+"""Speed of every step of `mamba`, at 12 layers: generation, extraction, refinement, training.
+
+Rates stand beside what they are to be held against, measured in the same run: a plain loop, or
+the machine's matrix products.
+"""
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from time import perf_counter
+from timeit import timeit
+
+import keras
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from repro.bench.ceilings import matmul_gflops
+from repro.bench.flops import network_cost
+from repro.studies.mamba import simulate
+from repro.studies.mamba.extract import extract
+from repro.studies.mamba.model import FieldScale, faithful_unet, improved_network
+from repro.studies.mamba.recipe import FAITHFUL, IMPROVED, as_channels
+from repro.studies.mamba.refine import refine
+from repro.training.precision import precision
+
+PARAMETERS = {"n_layers": 12}
+FILM = simulate.Film(**PARAMETERS)
+PUBLISHED_FILMS_PER_SECOND = 132  # the authors' own figure
+SHARD = 500
+N_SHARDS = 8
+N_LOOPED = 4
+N_EXTRACTED = 1000
+N_REFINED = 50
+TRAINING_COST = 3  # forward passes: backward, to inputs and to weights, costs two more
+
+
+def add_rates(benchmark, **counts):
+    """Note what was done per second, at the median time; nothing if times are not taken."""
+    if benchmark.stats is not None:
+        for name, count in counts.items():
+            benchmark.extra_info[name] = count / benchmark.stats.stats.median
+
+
+@pytest.fixture(scope="module")
+def films():
+    """Return the variables of 1000 films."""
+    return simulate.films(0, N_EXTRACTED, 0, PARAMETERS)
+
+
+# Generation
+
+
+def loop_field(z_atoms, fractions):
+    """Return the field of one film, ``(16, 240)``: eq. 2 cell by cell and species by species."""
+    field = np.zeros((simulate.N_RODS, simulate.N_L), dtype=np.complex128)
+    table = simulate.species_table()
+    for cell, heights in enumerate(z_atoms):
+        for species, site in enumerate(simulate.SITE_OF_SPECIES):
+            wave = np.exp(1j * simulate.Q_Z * heights[site])
+            field += fractions[species, cell] * table[species] * wave
+    return field
+
+
+def loop_films(n_films):
+    """Return the fields and the log intensities of films, one film after the other."""
+    structures = simulate.draw_structures(0, n_films, 0, FILM)
+    fractions = simulate.cell_fractions(FILM, structures["p_intermixing"])
+    fields = [loop_field(*film) for film in zip(structures["z_atoms"], fractions, strict=True)]
+    return np.stack(fields), np.stack([simulate.log_intensity(field) for field in fields])
+
+
+@pytest.fixture(scope="module")
+def loop_films_per_second():
+    """Return how many films a second the plain loop makes."""
+    loop_films(1)
+    begin = perf_counter()
+    fields, _ = loop_films(N_LOOPED)
+    rate = N_LOOPED / (perf_counter() - begin)
+    generated = simulate.films(0, N_LOOPED, 0, PARAMETERS)
+    np.testing.assert_allclose(fields.real, generated["field_real"], rtol=1e-5, atol=1e-4)
+    return rate
+
+
+def add_generation_rates(benchmark, n_films, loop_films_per_second):
+    """Note films per second beside the plain loop's and the published ones."""
+    add_rates(benchmark, films_per_second=n_films, times_plain_loop=n_films / loop_films_per_second)
+    benchmark.extra_info["loop_films_per_second"] = loop_films_per_second
+    benchmark.extra_info["published_films_per_second"] = PUBLISHED_FILMS_PER_SECOND
+
+
+def test_generation_in_one_process(benchmark, loop_films_per_second):
+    """Films and their rods, on one core."""
+    with threadpool_limits(1):
+        benchmark.pedantic(
+            simulate.films, args=(0, SHARD, 0, PARAMETERS), rounds=10, warmup_rounds=1
+        )
+    add_generation_rates(benchmark, SHARD, loop_films_per_second)
+
+
+def test_generation_in_two_processes(benchmark, loop_films_per_second, monkeypatch):
+    """Films and their rods, on two cores."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # read by the workers when they start
+    names = {"films": simulate.films, "shard": SHARD, "parameters": PARAMETERS}
+    generate = "films(0, shard, 0, parameters)"
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+
+        def both():
+            work = [pool.submit(timeit, generate, number=N_SHARDS, globals=names) for _ in range(2)]
+            return [done.result() for done in work]
+
+        benchmark.pedantic(both, rounds=5, warmup_rounds=2)
+    add_generation_rates(benchmark, 2 * N_SHARDS * SHARD, loop_films_per_second)
+
+
+# From field and intensity to structure
+
+
+def test_extraction_of_1000_films(benchmark, films):
+    """From true fields to structures."""
+    field = films["field_real"] + 1j * films["field_imag"]
+    structure = benchmark.pedantic(extract, args=(FILM, field), rounds=3, warmup_rounds=1)
+    add_rates(benchmark, films_per_second=N_EXTRACTED)
+    error = np.abs(structure.z_atoms - films["z_atoms"])
+    benchmark.extra_info["median_height_error_angstrom"] = float(np.median(error[:, 1:]))
+
+
+def test_refinement_from_nominal(benchmark, films):
+    """From log intensities to structures, without a network."""
+    measured = films["log_intensity"][:N_REFINED]
+    refined = benchmark.pedantic(refine, args=(FILM, measured), rounds=3)
+    add_rates(benchmark, films_per_second=N_REFINED)
+    if benchmark.stats is not None:
+        benchmark.extra_info["seconds_per_film"] = benchmark.stats.stats.median / N_REFINED
+    benchmark.extra_info["solved_share"] = float(refined.solved.mean())
+
+
+# Training
+
+
+@pytest.fixture(scope="module")
+def batch(films):
+    """Return a function from a batch size to log intensity and field, normalised."""
+
+    def standardised(values):
+        deviation = values.std(axis=0)
+        return (values - values.mean(axis=0)) / np.where(deviation, deviation, 1)
+
+    intensity = films["log_intensity"]
+    intensity = (intensity - intensity.mean()) / intensity.std()
+    parts = [standardised(films[name]) for name in ("field_real", "field_imag")]
+    return lambda size: (intensity[:size], [part[:size] for part in parts])
+
+
+def field_scale(films):
+    """Return the normalisation of these films."""
+    log_intensity = films["log_intensity"]
+    parts = np.stack([films["field_real"], films["field_imag"]])
+    deviation = parts.std(axis=1)
+    return FieldScale(
+        float(log_intensity.mean()),
+        float(log_intensity.std()),
+        parts.mean(axis=1),
+        np.where(deviation, deviation, 1),
+    )
+
+
+def time_training(benchmark, model, x, y, dtype):
+    """Time one step on one batch; note samples/s and the share of the machine's matrix products."""
+    model.compile(optimizer="adam", loss="mae", jit_compile=False)
+    benchmark.pedantic(model.train_on_batch, args=(x, y), rounds=10, warmup_rounds=3)
+    flops, ceiling = network_cost(model).flops, matmul_gflops(dtype)
+    gflop = TRAINING_COST * flops * len(x) / 1e9
+    add_rates(
+        benchmark,
+        samples_per_second=len(x),
+        achieved_gflops=gflop,
+        share_of_matmul=gflop / ceiling,
+    )
+    benchmark.extra_info |= {
+        "batch_size": len(x),
+        "forward_flops_per_sample": flops,
+        "matmul_gflops": ceiling,
+    }
+
+
+def test_training_step_of_the_published_network(benchmark, batch):
+    """One part of the field, at the widths of the preset desk, in float32."""
+    intensity, (real, _) = batch(32)
+    with precision("float32"):
+        model = faithful_unet(FAITHFUL["desk"].widths)
+    x, y = (rods.reshape(len(rods), -1, 1) for rods in (intensity, real))
+    time_training(benchmark, model, x, y, "float32")
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_training_step_of_the_improved_network(benchmark, batch, films, policy):
+    """Both parts at once, as at the preset desk."""
+    intensity, parts = batch(64)
+    scale = IMPROVED["desk"]
+    with precision(policy):
+        model = improved_network(field_scale(films), scale.width, scale.n_stages)
+    x, y = as_channels(intensity), as_channels(np.concatenate(parts, axis=1))
+    time_training(benchmark, model, x, y, keras.dtype_policies.get(policy).compute_dtype)

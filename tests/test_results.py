@@ -1,0 +1,120 @@
+"""The baseline records: what they must reach, and that all that is written from them agrees."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from repro import results
+from repro.errors import ReproError
+from repro.evaluation.records import read_record
+
+ROOT = Path(__file__).parents[1]
+RECORDS = ROOT / "results" / "records"
+
+
+@pytest.fixture(scope="module")
+def improved():
+    """Our network at preset desk, 12 layers: metric values by name."""
+    record = read_record(RECORDS / "mamba-improved-desk" / "record.json")
+    assert (record.variant, record.preset, record.experiment) == ("improved", "desk", "layers_12")
+    assert record.data.counts["test"] == 500
+    assert sum(timing.wall_s for timing in record.timings.values()) < 3600
+    return {name: metric.values["0"] for name, metric in record.metrics.items()}
+
+
+def layers(metrics: dict[str, float], quantity: str) -> list[float]:
+    return [v for name, v in metrics.items() if re.fullmatch(rf"r2/{quantity}/\d+", name)]
+
+
+def test_our_network_passes_the_published_field_error(improved):
+    assert improved["test_mae"] <= 0.115
+
+
+@pytest.mark.parametrize(
+    ("quantity", "least", "count"),
+    [("c", 0.95, 11), ("B", 0.90, 12), ("O1", 0.90, 12), ("O2", 0.80, 12), ("O3", 0.80, 12)],
+)
+def test_our_network_alone_finds_every_layer(improved, quantity, least, count):
+    found = layers(improved, quantity)
+    assert len(found) == count
+    assert min(found) >= least
+
+
+def test_refinement_solves_the_films_and_knows_which(improved):
+    assert improved["refined/within_0.001_A"] >= 0.95
+    assert improved["refined/r2_minimum"] >= 0.99
+    assert improved["refined/false_solved"] == 0
+
+
+def test_refinement_solves_thick_films():
+    record = read_record(RECORDS / "mamba-improved-desk-layers_24" / "record.json")
+    assert record.data.parameters["n_layers"] == 24
+    assert record.metrics["refined/within_0.001_A"].values["0"] >= 0.80
+
+
+def test_extraction_is_not_what_limits_the_network(improved):
+    assert improved["ceiling/r2_minimum"] >= 0.99
+
+
+def test_faithful_network_learns_at_desk():
+    record = read_record(RECORDS / "mamba-faithful-desk" / "record.json")
+    for task, part in record.curves.items():
+        losses = part["0"]["val_loss"]
+        assert losses[-1] < 0.9 * record.metrics[f"mean/test_mae/{task}"].values["0"]
+        assert losses == sorted(losses, reverse=True), "still falling"
+    assert {verdict.status for verdict in record.verdicts} <= {"not comparable", "not run"}
+
+
+def test_readme_and_summary_are_what_the_records_say(tmp_path):
+    # A number edited by hand, or a record changed without the table, would no longer be a result.
+    shutil.copytree(ROOT / "results" / "records", tmp_path / "results" / "records")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    results.renew(tmp_path / "results")
+    assert (tmp_path / "README.md").read_text() == (ROOT / "README.md").read_text()
+    summary = Path("results") / "summary.csv"
+    assert (tmp_path / summary).read_text() == (ROOT / summary).read_text()
+
+
+def test_every_number_of_a_study_readme_is_in_its_record():
+    # Rows of the form | words | `RECORD` `METRIC` | number |.
+    for readme in (ROOT / "repro" / "studies").glob("*/README.md"):
+        rows = re.findall(
+            r"^\|.*\| `([\w-]+)` `([\w./-]+)` \| ([\d.e-]+) \|$", readme.read_text(), re.MULTILINE
+        )
+        assert rows, f"{readme.parent.name} shows no figure"
+        for name, metric, shown in rows:
+            values = read_record(RECORDS / name / "record.json").metrics[metric].values.values()
+            mean = sum(values) / len(values)
+            digits = len(shown.partition(".")[2])
+            assert round(mean, digits) == float(shown), f"{readme.parent.name}: {metric}"
+
+
+def test_records_hold_no_path_and_no_host(improved):
+    for path in RECORDS.glob("*/record.json"):
+        text = path.read_text()
+        assert not re.search(r'"/\w+/|[^\w]/(?:home|root|tmp|work)/', text), path.parent.name
+
+
+def test_accept_copies_record_and_figures_and_renews(tmp_path):
+    shutil.copytree(RECORDS / "mamba-improved-desk", tmp_path / "run")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    (accepted,) = results.accept([tmp_path / "run"], tmp_path / "results")
+    assert accepted == tmp_path / "results" / "records" / "run"
+    assert (accepted / "figures" / "density.svg").is_file()
+    assert "mamba,improved,desk" in (tmp_path / "results" / "summary.csv").read_text()
+
+
+def test_accept_refuses_a_failed_run_and_keeps_what_was(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(RECORDS / "mamba-improved-desk", run)
+    record = json.loads((run / "record.json").read_text())
+    record |= {"status": "failed", "reason": "The loss became nan."}
+    (run / "record.json").write_text(json.dumps(record))
+    with pytest.raises(ReproError, match="no baseline"):
+        results.accept([run], tmp_path / "results")
+    assert not (tmp_path / "results").exists()
