@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -47,7 +48,8 @@ class Recipe:
         Which weights come out: of the epoch with the lowest validation loss (``"best"``), or of
         the ``"last"``.
     loss : str
-        Keras's name of a loss, or that of a loss registered with Keras; computed in float32.
+        Keras's name of a loss, or ``"package>name"`` of a loss registered with Keras; computed in
+        float32.
         ``"none"``: the network's own ``add_loss`` terms are all there is.
 
     Raises
@@ -95,7 +97,7 @@ class Recipe:
         if value is not None and not 0 < value < math.inf:
             raise ReproError(f"The recipe's {name} is {value}: it must be above 0.")
 
-    def build_loss(self) -> keras.losses.Loss | None:
+    def build_loss(self) -> Callable | None:
         """Return the loss, or None if the network brings its own."""
         return _find_loss(self.loss)
 
@@ -117,9 +119,10 @@ class Recipe:
             "adamw": keras.optimizers.AdamW,
             "sgd": keras.optimizers.SGD,
         }[self.optimizer]
+        no_decay = 0.0 if self.optimizer == "adamw" else None  # AdamW refuses None
         return build(
             learning_rate=self._learning_rate(self.epochs * steps_per_epoch),
-            weight_decay=self.weight_decay or None,
+            weight_decay=self.weight_decay or no_decay,
             global_clipnorm=self.clip_norm,
         )
 
@@ -176,11 +179,11 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
-def _find_loss(name: str) -> keras.losses.Loss | None:
+def _find_loss(name: str) -> Callable | None:
     if name == OWN_LOSS:
         return None
     try:
-        return keras.losses.get(name)
+        return keras.saving.get_registered_object(name) or keras.losses.get(name)
     except ValueError:
         raise ReproError(
             f"The recipe's loss '{name}' is not known: give Keras's name of a loss, such as "

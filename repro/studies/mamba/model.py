@@ -13,18 +13,17 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from repro.studies.mamba.simulate import BRAGG, N_L, N_RODS, ROD_H, ROD_K, bulk_field
+from repro.studies.mamba.simulate import (
+    BRAGG,
+    DISTINCT_OF_ROD,
+    DISTINCT_RODS,
+    N_L,
+    N_RODS,
+    bulk_field,
+)
 
 PUBLISHED_WIDTHS = (128, 256, 512)
 
-# h and k can be exchanged (O2 and O3 share their height), so 10 of the 16 rods are distinct.
-DISTINCT_RODS = np.flatnonzero(ROD_H <= ROD_K)
-DISTINCT_OF_ROD = np.array(
-    [
-        np.flatnonzero((ROD_H[DISTINCT_RODS] == min(h, k)) & (ROD_K[DISTINCT_RODS] == max(h, k)))[0]
-        for h, k in zip(ROD_H, ROD_K, strict=True)
-    ]
-)
 N_DISTINCT = len(DISTINCT_RODS)
 
 
