@@ -1,0 +1,75 @@
+"""The numbers that claims are judged by are what their names say."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from repro.studies.mamba import evaluate
+from repro.studies.mamba.baselines import counting_noise
+from repro.studies.mamba.evaluate import (
+    count_weights,
+    decline_to_top,
+    largest_error,
+    mean_over_layers,
+    noise_name,
+    plateau,
+)
+from repro.studies.mamba.simulate import BRAGG, Film, films
+
+SCORES = {f"r2/{q}/{i:02d}": 1 - 0.1 * i for q in ("c", "B", "O1", "O2") for i in (1, 2, 3, 4)}
+
+
+def test_means_are_over_layers_and_small_atoms_leave_c_out():
+    means = mean_over_layers({**SCORES, "r2/c/01": 0.0})
+    assert means["r2/B"] == pytest.approx(0.75)
+    assert means["r2/c"] == pytest.approx(0.75 - 0.9 / 4)
+    assert means["r2/small_atoms"] == pytest.approx(0.75)
+
+
+def test_decline_is_bottom_minus_top():
+    # The claim is on a decline toward the top: the other sign would confirm the opposite.
+    assert decline_to_top(SCORES) == pytest.approx(0.2)
+
+
+def test_plateau_of_the_published_curve_is_the_reported_number():
+    from repro.studies.mamba.figures import PUBLISHED_LOSS
+
+    metric = plateau({"real": {"val_loss": list(PUBLISHED_LOSS)}})["plateau/real"]
+    assert metric.value == pytest.approx(0.0146, abs=1e-4)
+
+
+def test_plateau_of_one_epoch_is_zero():
+    assert plateau({"real": {"val_loss": [0.5]}})["plateau/real"].value == 0
+
+
+def test_weights_are_the_inverse_spread_of_counted_log_intensity():
+    clean = films(0, 1, 3, {"n_layers": 12, "n_layers_varied": 0, "rough": False})["log_intensity"]
+    many = np.repeat(clean, 400, axis=0)
+    spread = counting_noise(many, 1e7, 0).std(axis=0)
+    weights = count_weights(clean, 1e7)[0]
+    counted = (weights > 30) & ~BRAGG
+    np.testing.assert_allclose(spread[counted] * weights[counted], 1, atol=0.25)
+    assert np.all(weights[:, BRAGG] == 0)
+
+
+def test_a_wrong_thickness_is_no_small_error():
+    # A film read one cell too thin could have every other atom right.
+    film = Film(6, 1)
+    z = np.zeros((2, film.n_cells, 5))
+    bench = SimpleNamespace(
+        film=film,
+        rows=np.arange(2),
+        structure=SimpleNamespace(z_atoms=z),
+        dataset=SimpleNamespace(array=lambda name: np.array([7, 6])),
+    )
+    found = SimpleNamespace(z_atoms=z + 0.002, n_cells=np.array([6, 6]))
+    np.testing.assert_allclose(largest_error(bench, found, slice(0, 2)), [np.inf, 0.002])
+
+
+def test_sweeps_are_named_by_what_varies():
+    assert noise_name(1e3) == "noise_1e3"
+    assert sorted(len(rods) for rods in evaluate.ROD_SETS.values()) == [1, 4, 9, 16]
+    assert all(len(rods) == n for n, rods in evaluate.ROD_SETS.items())
