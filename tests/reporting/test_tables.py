@@ -42,7 +42,7 @@ def test_row_names_the_record_and_command_behind_its_number(by_claim):
     row = by_claim["rods", "mae_real"]
     assert row.records == ["rods/faithful/record.json"]
     assert row.commands[0].startswith("repro run rods --variant faithful --preset paper")
-    assert row.scale == "3 seeds, paper"
+    assert row.scale == "3 seeds, faithful, paper"
     assert row.ours_text == "0.12417 ± 0.00087"
 
 
@@ -111,7 +111,7 @@ def test_readme_table_is_put_between_the_markers(tmp_path, rows):
     assert text.startswith(f"# Title\n\n{tables.BEGIN}\n**Rods**")
     assert text.endswith(f"{tables.END}\n\nEnd.\n")
     assert "old" not in text
-    assert "0.12417 ± 0.00087 (3 seeds, paper) | ✓ reproduced |" in text
+    assert "0.12417 ± 0.00087 (3 seeds, faithful, paper) | ✓ reproduced |" in text
     assert not tables.update_readme(readme, rows, {"rods": "Rods"})
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 

@@ -115,7 +115,7 @@ def test_jax_trains_and_resumes_as_tensorflow_does(tmp_path):
     losses = load_state(tmp_path / "killed").history
     assert losses[-1]["val_loss"] < losses[0]["val_loss"]
     with pytest.raises(ReproError, match="backend = jax, not tensorflow"):
-        small.train_uneven(tmp_path / "killed")
+        small.train(tmp_path / "killed")
 
 
 @pytest.mark.parametrize(

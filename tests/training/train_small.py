@@ -15,6 +15,7 @@ import numpy as np
 import repro.training.state as state_module
 from repro.datasets.batches import Batches, gather
 from repro.training.fit import fit
+from repro.training.precision import enable_determinism
 from repro.training.recipe import Recipe
 
 KILLS = ((2, "batch"), (3, "weights"), (5, "state"))  # epoch, what it is in the middle of
@@ -65,10 +66,10 @@ def train(folder, recipe=RECIPE, load=None, seed=0, configuration=None, **option
     )
 
 
-def train_uneven(folder, load=None, **options):
+def train_uneven(folder, load=None):
     """Train with a smaller last batch."""
     train, validation = batches(load, n_train=70, n_validation=21)
-    fit(build_model, RECIPE, train, validation, folder, 0, {}, quiet=True, **options)
+    fit(build_model, RECIPE, train, validation, folder, 0, {}, quiet=True)
 
 
 def kill():
@@ -116,6 +117,7 @@ def in_child(function, *arguments):
     """Run a function in a process of its own; return the signal that ended it."""
     child = os.fork()
     if not child:
+        enable_determinism()
         function(*arguments)
         os._exit(0)
     return os.WTERMSIG(os.waitpid(child, 0)[1])
@@ -135,11 +137,12 @@ def run_interrupted(folder):
         if row["epoch"] == 2:
             raise KeyboardInterrupt
 
-    train_uneven(folder / "straight")
+    enable_determinism()
+    train(folder / "straight")
     try:
-        train_uneven(folder / "killed", on_epoch=interrupt)
+        train(folder / "killed", on_epoch=interrupt)
     except KeyboardInterrupt:
-        train_uneven(folder / "killed")
+        train(folder / "killed")
 
 
 if __name__ == "__main__":
