@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from repro.errors import ReproError
+from repro.evaluation.metrics import r_squared
 from repro.studies.mamba.density import (
     COLUMN_OF_SITE,
     SITE_OF_SPECIES,
@@ -340,9 +341,3 @@ def r2_by_layer(film: Film, true: Structure, extracted: Structure) -> dict[str, 
                 score = r_squared(expected[name][rows, layer], found[name][rows, layer])
                 scores[f"r2/{name}/{layer + 1:02d}"] = score
     return scores
-
-
-def r_squared(expected: np.ndarray, found: np.ndarray) -> float:
-    """Return 1 - Σ(found - expected)² / Σ(expected - mean)², the coefficient of determination."""
-    spread = np.sum((expected - expected.mean()) ** 2)
-    return float(1 - np.sum((found - expected) ** 2) / spread)

@@ -96,7 +96,7 @@ def measurement(log_intensity: np.ndarray, rods=None, weights=None) -> Measureme
     precision = np.broadcast_to(weight**2 * measured[:, None], log_intensity.shape)
     if not (precision[..., ~simulate.BRAGG] > 0).any(axis=(1, 2)).all():
         raise ReproError("A film has no measured point: give rods or weights that leave some.")
-    distinct = np.flatnonzero(simulate.ROD_H <= simulate.ROD_K)
+    distinct = simulate.DISTINCT_RODS
     twins = 4 * simulate.ROD_H[distinct] + simulate.ROD_K[distinct]
     used = measured[distinct] | measured[twins]
     noisy = weights is not None

@@ -48,13 +48,13 @@ class ImprovedScale:
 
 FAITHFUL = {
     "smoke": FaithfulScale(widths=(4, 8, 16), epochs=2),
-    "desk": FaithfulScale(widths=(16, 32, 64), epochs=3),
+    "desk": FaithfulScale(widths=(16, 32, 64), epochs=2),
     "paper": FaithfulScale(widths=PUBLISHED_WIDTHS, epochs=30),
 }
 IMPROVED = {
     "smoke": ImprovedScale(width=16, n_stages=2, epochs=8, warmup_steps=8, precision="float32"),
     "desk": ImprovedScale(
-        width=64, n_stages=2, epochs=5, warmup_steps=100, precision="mixed_bfloat16"
+        width=64, n_stages=2, epochs=4, warmup_steps=100, precision="mixed_bfloat16"
     ),
     "paper": ImprovedScale(
         width=96, n_stages=3, epochs=30, warmup_steps=1000, precision="mixed_bfloat16"
