@@ -1,12 +1,14 @@
 # make setup      .venv with everything that the other targets need; the second call does nothing
 # make reproduce  every study at the smoke preset, then the report and the table of claims
+# make horovod    Horovod, built for the TensorFlow in .venv; the wheel is kept for the next time
 # make test | bench | lint | report
 PYTHON ?= python3
 BIN := .venv/bin
 RESULTS := results/latest
 BENCHMARKS ?= results/benchmarks.json
+HOROVOD_NEEDS := cloudpickle cmake packaging pip psutil pyyaml setuptools wheel
 
-.PHONY: setup reproduce report test browser bench lint
+.PHONY: setup reproduce report horovod test browser bench lint
 .DELETE_ON_ERROR:
 
 setup: .setup-stamp
@@ -28,6 +30,18 @@ reproduce: setup
 report: setup
 	$(BIN)/repro report --out $(RESULTS)/report.html
 
+horovod: .horovod-stamp
+
+.horovod-stamp: .setup-stamp
+	@command -v g++ >/dev/null 2>&1 \
+	|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null 2>&1 \
+	     && apt-get update -qq && apt-get install -qq -y --no-install-recommends g++ make; } \
+	     >/dev/null 2>&1 || true
+	@uv=$$(command -v uv || echo $(BIN)/uv); \
+	"$$uv" pip install --quiet --python $(BIN)/python -c constraints.txt $(HOROVOD_NEEDS)
+	@$(BIN)/python -m repro.training.horovod_wheel
+	@touch $@
+
 # The report is tested in a browser; without one that test is skipped and says so.
 browser:
 	@command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1 \
@@ -35,11 +49,11 @@ browser:
 	     && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; } >/dev/null 2>&1 \
 	|| echo "No chromium, and none could be installed: the browser test will be skipped." >&2
 
-test: setup browser
+test: setup browser horovod
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 # Times go to the file BENCHMARKS, which a run of a part (PYTEST_ARGS='-k NAME') replaces too.
-bench: setup
+bench: setup horovod
 	@set -e; raw=$$(mktemp); trap 'rm -f "$$raw"' EXIT; \
 	$(BIN)/python -m pytest benchmarks --benchmark-json="$$raw" $(PYTEST_ARGS); \
 	$(BIN)/python -m repro.bench.summary "$$raw" $(BENCHMARKS)

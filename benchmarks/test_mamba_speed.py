@@ -6,6 +6,7 @@ the machine's matrix products.
 
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from statistics import median
 from time import perf_counter
 from timeit import timeit
 
@@ -18,7 +19,12 @@ from repro.bench.ceilings import matmul_gflops
 from repro.bench.flops import network_cost
 from repro.studies.mamba import simulate
 from repro.studies.mamba.extract import extract
-from repro.studies.mamba.model import FieldScale, faithful_unet, improved_network
+from repro.studies.mamba.model import (
+    PUBLISHED_WIDTHS,
+    FieldScale,
+    faithful_unet,
+    improved_network,
+)
 from repro.studies.mamba.recipe import FAITHFUL, IMPROVED, as_channels
 from repro.studies.mamba.refine import refine
 from repro.training.precision import precision
@@ -190,6 +196,31 @@ def test_training_step_of_the_published_network(benchmark, batch):
         model = faithful_unet(FAITHFUL["desk"].widths)
     x, y = (rods.reshape(len(rods), -1, 1) for rods in (intensity, real))
     time_training(benchmark, model, x, y, "float32")
+
+
+def test_bfloat16_against_float32_at_the_published_width(benchmark, batch):
+    """Steps of the published U-Net in both formats, turn by turn."""
+    intensity, (real, _) = batch(32)
+    x, y = (rods.reshape(len(rods), -1, 1) for rods in (intensity, real))
+    models, times = {}, {"float32": [], "mixed_bfloat16": []}
+    for policy in times:
+        with precision(policy):
+            models[policy] = faithful_unet(PUBLISHED_WIDTHS)
+        models[policy].compile(optimizer="adam", loss="mae", jit_compile=False)
+
+    def turn():
+        for policy, model in models.items():
+            begin = perf_counter()
+            model.train_on_batch(x, y)
+            times[policy].append(perf_counter() - begin)
+
+    benchmark.pedantic(turn, rounds=4, warmup_rounds=1)
+    seconds = {policy: median(taken[1:]) for policy, taken in times.items()}
+    benchmark.extra_info |= {
+        "step_seconds_float32": seconds["float32"],
+        "step_seconds_bfloat16": seconds["mixed_bfloat16"],
+        "times_float32": seconds["float32"] / seconds["mixed_bfloat16"],
+    }
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from repro.runs import Choices, Display
 
 INTERRUPTED = 130
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+    "PJRT_NPROC",  # JAX on a processor
+)
 
 
 class Commands(TyperGroup):
@@ -71,7 +77,16 @@ Deterministic = Annotated[bool, typer.Option(help="The same bits each time; slow
 DataFile = Annotated[Path | None, typer.Option("--data", metavar="FILE", help="A built data set.")]
 OutFolder = Annotated[Path | None, typer.Option(metavar="FOLDER", help="The run's folder.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that build the data set.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="tcp://HOST:PORT", help="Build on a dask cluster [default: here]."),
+]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads [default: all cores].")]
+Devices = Annotated[int, typer.Option(help="Devices that share a batch; needs JAX.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(min=1, metavar="SECONDS", help="No step for so long: a rank ends [default: 600]."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Records = Annotated[
@@ -108,6 +123,7 @@ def data_build(
     seed: Annotated[int | None, typer.Option(min=0, help="[default: the data spec's]")] = None,
     settings: Setting = None,
     workers: Workers = 1,
+    scheduler: Scheduler = None,
     quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
@@ -117,7 +133,7 @@ def data_build(
     from repro.reporting import terminal
 
     choices = _choices(study=study, preset=preset, experiment=experiment, settings=settings)
-    path = runs.build_data(choices, out, workers, _display(quiet), seed)
+    path = runs.build_data(choices, out, workers, _display(quiet), seed, scheduler)
     facts = terminal.dataset_facts(Dataset.open(path))
     _print(facts, json, lambda: terminal.dataset_page(facts))
 
@@ -179,6 +195,8 @@ def train(
     out: OutFolder = None,
     workers: Workers = 1,
     threads: Threads = None,
+    devices: Devices = 1,
+    timeout: Timeout = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a study's networks; the same command again resumes."""
@@ -190,8 +208,11 @@ def train(
         precision=precision, xla=xla, deterministic=deterministic,
     )  # fmt: skip
     folder = out or _default_folder(choices)
-    runs.prepare_and_train(choices, _seeds(seed, seeds), folder, data, workers, _display(quiet))
-    print(folder)
+    leads = runs.prepare_and_train(
+        choices, _seeds(seed, seeds), folder, data, workers, _display(quiet), devices, timeout
+    )
+    if leads:
+        print(folder)
 
 
 @app.command()
@@ -205,8 +226,10 @@ def evaluate(
     """Measure a run's trained networks and write its record, figures and verdicts."""
     _limit_threads(threads)
     from repro import recording
+    from repro.training.launchers import launched_as_leader
 
-    _print_record(recording.evaluate(folder, data, _display(quiet)), json)
+    if launched_as_leader():
+        _print_record(recording.evaluate(folder, data, _display(quiet)), json)
 
 
 @app.command()
@@ -225,6 +248,8 @@ def run(
     out: OutFolder = None,
     workers: Workers = 1,
     threads: Threads = None,
+    devices: Devices = 1,
+    timeout: Timeout = None,
     quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
@@ -238,9 +263,10 @@ def run(
     )  # fmt: skip
     record = recording.run(
         choices, _seeds(seed, seeds), out or _default_folder(choices), data, workers,
-        _display(quiet),
+        _display(quiet), devices, timeout,
     )  # fmt: skip
-    _print_record(record, json)
+    if record is not None:
+        _print_record(record, json)
 
 
 @app.command()
@@ -377,9 +403,17 @@ def _record_folders(records: Path | None) -> list[Path]:
 
 
 def _limit_threads(threads: int | None) -> None:
-    """Limit the libraries' thread pools, which read these variables when they are loaded."""
+    """Limit the libraries' thread pools, which read these variables when they are loaded.
+
+    Processes that were started together on a machine share out its cores.
+    """
+    from repro.training.launchers import place
+
+    together = place()
+    if threads is None and together is not None and together.local_size > 1:
+        threads = max(1, (os.cpu_count() or 1) // together.local_size)
     if threads is not None:
-        for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        for name in THREAD_VARIABLES:
             os.environ[name] = str(threads)
 
 

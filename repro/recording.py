@@ -46,6 +46,7 @@ from repro.runs import (
     trained_models,
 )
 from repro.study import Study, Task, get_study
+from repro.training.launchers import launched_as_leader
 
 if TYPE_CHECKING:
     import keras
@@ -101,8 +102,15 @@ def run(
     data: Path | None = None,
     workers: int = 1,
     display: Display = SILENT,
-) -> Record:
+    devices: int = 1,
+    timeout_s: float | None = None,
+) -> Record | None:
     """Go the whole way from the data spec to the record; called again, resume.
+
+    Returns
+    -------
+    Record or None
+        The record; none on the ranks of a job that do not lead.
 
     Raises
     ------
@@ -110,11 +118,13 @@ def run(
         If a stage fails; what was done stays, and a record says why the run failed.
     """
     try:
-        prepare_and_train(choices, seeds, out, data, workers, display)
-        return evaluate(out, data, display)
+        if prepare_and_train(choices, seeds, out, data, workers, display, devices, timeout_s):
+            return evaluate(out, data, display)
     except ReproError as error:
-        record_failure(choices, out, data, str(error))
+        if launched_as_leader():
+            record_failure(choices, out, data, str(error))
         raise
+    return None
 
 
 def record_failure(choices: Choices, folder: Path, data: Path | None, reason: str) -> None:
@@ -195,7 +205,7 @@ def assemble(
         Why the run failed; empty if it did not.
     """
     metrics, data, curves = recorded_metrics(evaluations), data_entry(trained), read_curves(trained)
-    environment = resolved_environment(trained)
+    environment = resolved_environment(trained, curves)
     record = Record(
         study=trained.study.name,
         variant=trained.choices.variant,
@@ -234,13 +244,16 @@ def data_entry(trained: TrainedRun) -> DataEntry:
     )
 
 
-def resolved_environment(trained: TrainedRun) -> Environment:
+def resolved_environment(trained: TrainedRun, curves: Curves) -> Environment:
     """Return machine, packages and the flags the networks were trained under."""
     recipes = [task.recipe for task in trained.tasks]
+    histories = [columns for seeds in curves.values() for columns in seeds.values()]
+    workers = {workers for columns in histories for workers in columns.get("workers", ())}
     return provenance.environment(
         precision=", ".join(sorted({recipe.precision for recipe in recipes})),
         xla=any(recipe.jit_compile for recipe in recipes),
         determinism=trained.choices.deterministic,
+        world_size=int(max(workers, default=1)),
     )
 
 

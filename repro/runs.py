@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +23,7 @@ from repro.datasets.store import Dataset
 from repro.errors import ReproError
 from repro.seeds import integer_seed
 from repro.study import Study, Task, get_study
+from repro.training.world import ALONE, World
 
 if TYPE_CHECKING:
     import keras
@@ -113,6 +115,7 @@ def build_data(
     workers: int = 1,
     display: Display = SILENT,
     seed: int | None = None,
+    scheduler: str | None = None,
 ) -> Path:
     """Build the data set that the choices ask for, or return it if it is there.
 
@@ -120,13 +123,14 @@ def build_data(
     ------
     ReproError
         If the file holds another data set, or a choice does not exist.
+    NotPossibleHere
+        If the dask cluster of the scheduler cannot be used.
     """
     from repro.datasets.build import build
 
     spec = resolve_spec(choices, seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with display.bar(f"data {spec.name} {choices.preset}") as progress:
-        return build(spec, path, workers=workers, progress=progress)
+        return build(spec, path, workers=workers, progress=progress, scheduler=scheduler)
 
 
 def resolve_spec(choices: Choices, seed: int | None = None) -> ResolvedSpec:
@@ -212,13 +216,15 @@ def train(
     dataset: Dataset,
     out: Path,
     display: Display = SILENT,
+    world: World = ALONE,
 ) -> None:
     """Train every network of a study for each seed; called again, resume.
 
     Raises
     ------
     ReproError
-        If the folder holds a run of another configuration, or the loss is no longer finite.
+        If the folder holds a run of another configuration, the ranks differ in code, data or
+        configuration, or the loss is no longer finite.
     """
     from repro.training.precision import enable_determinism
 
@@ -227,31 +233,46 @@ def train(
     tasks = resolved_tasks(choices, dataset)
     for seed in seeds:
         run = run_file(choices, seed, tasks, dataset)
-        claim_folder(out, run)
+        world.agree(_facts(run))
+        world.lead(partial(claim_folder, out, run))
         for task in tasks:
             display.announce(f"{choices.study} {choices.variant}, seed {seed}: train {task.name}")
-            train_task(task, dataset, network_folder(out, seed, task.name), run, display.quiet)
+            folder = network_folder(out, seed, task.name)
+            train_task(task, dataset, folder, run, display.quiet, world)
 
 
-def train_task(task: Task, dataset: Dataset, folder: Path, run: RunFile, quiet: bool) -> None:
+def _facts(run: RunFile) -> dict[str, str]:
+    """Return what all ranks must have in common, each as a hash."""
+    from repro.evaluation.provenance import hash_code, hash_json
+
+    return {
+        "code": hash_code(run.choices.study),
+        "data set": run.data.checksum,
+        "configuration": hash_json(run.model_dump(mode="json")),
+    }
+
+
+def train_task(
+    task: Task, dataset: Dataset, folder: Path, run: RunFile, quiet: bool, world: World = ALONE
+) -> None:
     """Train one network, or go on where its training was stopped."""
-    import keras
-
     from repro.datasets.batches import Batches
+    from repro.training.devices import clear_session
     from repro.training.fit import fit
 
-    size = task.recipe.batch_size
+    recipe = world.follow(task.recipe)
     order_seed = integer_seed(run.seed, "batches", task.name)
-    keras.utils.clear_session()
+    clear_session()
     fit(
         task.build_model,
-        task.recipe,
-        Batches(task.load, dataset.rows("train"), size, order_seed),
-        Batches(task.load, dataset.rows("validation"), size, None),
+        recipe,
+        Batches(task.load, dataset.rows("train"), recipe.batch_size, order_seed),
+        Batches(task.load, dataset.rows("validation"), recipe.batch_size, None),
         folder,
         integer_seed(run.seed, "network", task.name),
         {"task": task.name, **run.model_dump(mode="json")},
         quiet=quiet,
+        world=world,
     )
 
 
@@ -344,8 +365,30 @@ def prepare_and_train(
     data: Path | None = None,
     workers: int = 1,
     display: Display = SILENT,
-) -> None:
+    devices: int = 1,
+    timeout_s: float | None = None,
+) -> bool:
     """Build the data set unless one is given, then train; called again, resume.
+
+    Parameters
+    ----------
+    choices, seeds, out
+        What is trained, and where to.
+    data : Path, optional
+        A built data set; by default one in ``out``, built first if it is not there.
+    workers : int
+        Processes that build the data set.
+    display : Display
+        Where progress goes.
+    devices : int
+        Devices of this process that share a batch, under JAX.
+    timeout_s : float, optional
+        Time without a step after which one of several ranks gives up [s].
+
+    Returns
+    -------
+    bool
+        Whether this process is the one that evaluates: not so for the other ranks of a job.
 
     Raises
     ------
@@ -353,14 +396,36 @@ def prepare_and_train(
         If a choice does not exist, the folder holds another run, or a stage fails; what was
         done stays.
     """
+    from repro.training.devices import use_devices
+    from repro.training.distributed import TIMEOUT_S, join
+
     check(choices)
+    with use_devices(devices), join(timeout_s or TIMEOUT_S) as world:
+        world.run(partial(_prepare_and_train, choices, seeds, out, data, workers, display, world))
+        return world.leads
+
+
+def _prepare_and_train(
+    choices: Choices,
+    seeds: list[int],
+    out: Path,
+    data: Path | None,
+    workers: int,
+    display: Display,
+    world: World,
+) -> None:
+    display = display if world.leads else SILENT
     if data is None:
         data = out / DATA_FILE
-        if not data.exists():
-            start = time.perf_counter()
-            build_data(choices, data, workers, display)
-            write_text(out / BUILD_TIME_FILE, f"{time.perf_counter() - start:.3f}\n")
-    train(choices, seeds, open_data(choices, data), out, display)
+        world.lead(partial(_build_once, choices, data, workers, display))
+    train(choices, seeds, open_data(choices, data), out, display, world)
+
+
+def _build_once(choices: Choices, data: Path, workers: int, display: Display) -> None:
+    if not data.exists():
+        start = time.perf_counter()
+        build_data(choices, data, workers, display)
+        write_text(data.parent / BUILD_TIME_FILE, f"{time.perf_counter() - start:.3f}\n")
 
 
 def check(choices: Choices) -> Study:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -13,6 +14,40 @@ from repro.seeds import generator
 
 Arrays = np.ndarray | Mapping[str, np.ndarray]
 Load = Callable[[np.ndarray], tuple[Arrays, Arrays]]
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of a batch that one of several processes takes.
+
+    Parameters
+    ----------
+    start, stop : int
+        Its samples within the batch.
+    batch : int
+        Samples of the whole batch [1].
+    counted : int
+        Samples that count [1]; none where a batch has fewer samples than there are processes, and
+        this one takes a sample of another only to keep in step.
+    """
+
+    start: int
+    stop: int
+    batch: int
+    counted: int
+
+    @classmethod
+    def of(cls, batch: int, rank: int, size: int) -> Share:
+        """Return the share of a rank: shares are disjoint and differ by at most one sample."""
+        start, stop = rank * batch // size, (rank + 1) * batch // size
+        if start == stop:
+            return cls(0, 1, batch, 0)
+        return cls(start, stop, batch, stop - start)
+
+    @property
+    def weight(self) -> float:
+        """What a mean over the share counts in the mean over the batch."""
+        return self.counted / self.batch
 
 
 class Batches(keras.utils.PyDataset):
@@ -94,18 +129,45 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Arrays, Arrays]:
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        start = index * self.batch_size
-        return self.load(self._order[start : start + self.batch_size])
+        return self.load(self._rows_of_batch(index))
 
     def __iter__(self) -> Iterator[tuple[Arrays, Arrays]]:
-        """Yield an epoch's batches; the next one is read while the caller works on the last."""
+        """Yield an epoch's batches."""
+        return ((x, y) for x, y, _ in self.shares(0, 1))
+
+    def shares(
+        self, rank: int, size: int, first: int = 0
+    ) -> Iterator[tuple[Arrays, Arrays, Share]]:
+        """Yield one process's share of an epoch's batches.
+
+        The next share is read while the caller works on the last.
+
+        Parameters
+        ----------
+        rank, size : int
+            Which of how many processes.
+        first : int
+            Batch to begin with, from 0.
+        """
+
+        def read(index: int) -> tuple[Arrays, Arrays, Share]:
+            rows = self._rows_of_batch(index)
+            share = Share.of(len(rows), rank, size)
+            return *self.load(rows[share.start : share.stop]), share
+
+        if first >= len(self):
+            return
         with ThreadPoolExecutor(max_workers=1) as reader:
-            coming = reader.submit(self.__getitem__, 0)
-            for index in range(1, len(self)):
-                batch = coming.result()
-                coming = reader.submit(self.__getitem__, index)
-                yield batch
+            coming = reader.submit(read, first)
+            for index in range(first + 1, len(self)):
+                current = coming.result()
+                coming = reader.submit(read, index)
+                yield current
             yield coming.result()
+
+    def _rows_of_batch(self, index: int) -> np.ndarray:
+        start = index * self.batch_size
+        return self._order[: self.n_samples][start : start + self.batch_size]
 
     def on_epoch_end(self) -> None:
         """Go on to the next epoch's order; Keras calls this."""

@@ -1,4 +1,4 @@
-"""Building a data set from its generator: in shards, by any number of workers, resumable."""
+"""Building a data set from its generator: in shards, by local workers or a cluster, resumable."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from repro.datasets import cluster
 from repro.datasets.atomic import replacing
 from repro.datasets.spec import ResolvedSpec
 from repro.datasets.store import (
@@ -42,8 +43,9 @@ def build(
     out: str | Path,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    scheduler: str | None = None,
 ) -> Path:
-    """Build a data set; the same bytes for any number of workers and after any interruption.
+    """Build a data set; the same bytes whoever works on it and after any interruption.
 
     Finished shards stand in ``OUT.parts`` until the data set is whole, so that the same call
     goes on where a killed one stopped.
@@ -58,16 +60,20 @@ def build(
         Processes that run the generator.
     progress : callable, optional
         Called with the samples done and the samples in all, first with those found done.
+    scheduler : str, optional
+        Address of a dask scheduler whose workers run the generator instead of local processes.
 
     Raises
     ------
     ReproError
         If `out` or its parts are of another data set, the generator does not give what the spec
-        says, the disk is full, or another process builds the same file.
+        says, the disk is full, another process builds the same file, or a worker of the cluster
+        runs other code.
+    NotPossibleHere
+        If the cluster cannot be reached or has no workers.
     """
     out = Path(out)
-    if workers < 1:
-        raise ReproError(f"A data set is built by at least one worker, not {workers}.")
+    _check_workers(workers, scheduler)
     parts = Parts(out.with_name(out.name + ".parts"), spec)
     if out.exists():
         _require_same(spec, out)
@@ -76,7 +82,11 @@ def build(
     with parts.claimed(_source_hash(load_generator(spec.generator))):
         missing = parts.missing()
         _require_room(parts, len(missing))
-        _make_shards(parts, missing, workers, _reporter(parts, missing, progress))
+        report = _reporter(parts, missing, progress)
+        if scheduler and missing:
+            _make_shards_on_cluster(parts, missing, scheduler, report)
+        else:
+            _make_shards(parts, missing, workers, report)
         write_dataset(out, spec, (parts.read(start) for start in parts.starts))
         parts.remove()
     return out
@@ -95,6 +105,14 @@ def load_generator(name: str) -> Generator:
         return getattr(importlib.import_module(module), function)
     except (ModuleNotFoundError, AttributeError) as error:
         raise ReproError(f"The generator '{name}' is not to be found: {error}.") from None
+
+
+def generate(name: str, start: int, stop: int, seed: int, parameters: dict) -> Arrays:
+    """Run the generator called ``module:function`` for samples ``start`` to ``stop``."""
+    generator = load_generator(name)
+    # Many workers share the cores, and sums must not depend on how many threads add them.
+    with threadpool_limits(1):
+        return generator(start, stop, seed, parameters)
 
 
 @dataclass(frozen=True)
@@ -155,7 +173,7 @@ class Parts:
             "shard_size": self.spec.shard_size,
             "generator_source": source_hash,
         }
-        if not self.manifest.exists() and not any(self.folder.glob("shard-*")):
+        if not any(self.folder.glob("shard-*")):
             with replacing(self.manifest) as partial:
                 partial.write_text(json.dumps(ours, indent=1))
         theirs = self._read_manifest()
@@ -175,18 +193,23 @@ class Parts:
         """Return the first samples of the shards still to make; a damaged shard is one of them."""
         return [start for start in self.starts if not _is_whole(self.shard(start))]
 
+    def arguments(self, start: int) -> tuple[str, int, int, int, dict]:
+        """Return what `generate` needs for a shard, plain values that can go to any machine."""
+        stop = start + self.count(start)
+        return self.spec.generator, start, stop, self.spec.seed, dict(self.spec.parameters)
+
     def make(self, start: int) -> int:
         """Run the generator for one shard, check and keep it; return the number of samples."""
-        stop = start + self.count(start)
-        generate = load_generator(self.spec.generator)
-        # Many workers share the cores, and sums must not depend on how many threads add them.
-        with threadpool_limits(1):
-            arrays = generate(start, stop, self.spec.seed, dict(self.spec.parameters))
-        source = f"Generator {self.spec.generator}, samples {start} to {stop},"
-        check_arrays(self.spec, arrays, stop - start, source)
+        return self.keep(start, generate(*self.arguments(start)))
+
+    def keep(self, start: int, arrays: Arrays) -> int:
+        """Check what the generator gave for one shard and keep it; return the number of samples."""
+        n = self.count(start)
+        source = f"Generator {self.spec.generator}, samples {start} to {start + n},"
+        check_arrays(self.spec, arrays, n, source)
         with replacing(self.shard(start)) as partial, partial.open("wb") as file:
             np.savez(file, **arrays)
-        return stop - start
+        return n
 
     def read(self, start: int) -> Arrays:
         """Return the arrays of a finished shard."""
@@ -205,6 +228,28 @@ class Parts:
         """Delete what a build left that was killed when its data set was already whole."""
         if self._read_manifest().get("fingerprint") == self.spec.fingerprint:
             self.remove()
+
+
+def _check_workers(workers: int, scheduler: str | None) -> None:
+    if workers < 1:
+        raise ReproError(f"A data set is built by at least one worker, not {workers}.")
+    if scheduler is not None:
+        cluster.check_address(scheduler)
+        if workers > 1:
+            raise ReproError(
+                "A cluster builds with the workers it has: leave out either --workers or "
+                "--scheduler."
+            )
+
+
+def _make_shards_on_cluster(
+    parts: Parts, missing: list[int], scheduler: str, report: Callable[[int], None]
+) -> None:
+    calls = {start: parts.arguments(start) for start in missing}
+    module, _, _ = parts.spec.generator.partition(":")
+    with cluster.connected(scheduler) as client:
+        for start, arrays in cluster.results(client, generate, calls, module):
+            report(parts.keep(start, arrays))
 
 
 def _make_shards(

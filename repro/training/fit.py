@@ -6,20 +6,24 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from repro.datasets.batches import Arrays, Batches
+from repro.datasets.batches import Batches, Share
 from repro.errors import ReproError
+from repro.training.devices import device_count
 from repro.training.precision import precision
 from repro.training.progress import TrainingProgress
 from repro.training.recipe import Recipe
 from repro.training.state import (
     CONFIGURATION,
     DONE,
+    EpochSoFar,
     Row,
     State,
     claim,
@@ -32,6 +36,7 @@ from repro.training.state import (
     save_epoch,
     settle,
 )
+from repro.training.world import ALONE, World
 
 BuildModel = Callable[[], keras.Model]
 
@@ -46,6 +51,7 @@ def fit(
     configuration: dict[str, Any],
     on_epoch: Callable[[Row], None] | None = None,
     quiet: bool = False,
+    world: World = ALONE,
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     """Train a network; called again on the same folder, resume, or load what is done.
 
@@ -53,6 +59,10 @@ def fit(
     uninterrupted ones are equal: always on one thread of a CPU, elsewhere after
     `enable_determinism`. Layers must draw random numbers from a ``keras.random.SeedGenerator``
     of their own, as Keras's layers do.
+
+    Several processes share out each batch and follow the course of one process, to within
+    rounding, if dropout is that of `repro.training.dropout`. Their number may change between two
+    calls.
 
     Parameters
     ----------
@@ -72,6 +82,8 @@ def fit(
         Called after every epoch with its row of the history, when its state is safe.
     quiet : bool
         Show no progress on standard error.
+    world : World
+        The processes that train together; each of them calls this function.
 
     Returns
     -------
@@ -79,8 +91,8 @@ def fit(
         The network with the weights that the recipe keeps.
     history : dict of list
         Per epoch: ``epoch`` from 1, ``loss`` and ``val_loss`` [mean over the samples],
-        ``seconds``, ``samples_per_second`` of training alone, and ``learning_rate`` of the
-        epoch's first step.
+        ``seconds``, ``samples_per_second`` of training alone, ``learning_rate`` of the epoch's
+        first step, and ``workers`` that took part at its end.
 
     Raises
     ------
@@ -89,20 +101,56 @@ def fit(
         number (the state of before is kept), or if the folder cannot be written.
     """
     folder = Path(folder)
-    with exclusive(folder):
-        claim(folder, _settings(recipe, train, validation, seed, configuration))
-        if (folder / DONE).exists():
-            model = load_model(build_model, folder)
-            return model, columns(read_json(folder / DONE)["history"])
-        state = load_state(folder)
+    if world.size > train.n_samples:
+        raise ReproError(
+            f"{world.size} workers cannot share {train.n_samples} training samples: start fewer."
+        )
+    settings = _settings(recipe, train, validation, seed, configuration)
+    with ExitStack() as held:
+
+        def open_folder() -> bool:
+            held.enter_context(exclusive(folder))
+            claim(folder, settings)
+            return (folder / DONE).exists()
+
+        if world.lead(open_folder):
+            return _load_done(_built(build_model, recipe, seed), recipe, folder, world)
         model = _compiled(build_model, recipe, seed, len(train))
-        if state is not None:
-            state.restore(model, folder)
-            settle(folder, state)
-        training = _Training(model, recipe, train, validation, folder, quiet)
-        history = training.run(state.history if state else [], on_epoch)
-        finish(folder, model, history, recipe.keep)
+        world.average_gradients(model.optimizer, recipe.compression)
+        state = world.lead(lambda: _state_to_start_from(model, folder, world))
+        state.restore(model, folder)
+        training = _Training(model, recipe, train, validation, folder, quiet, world)
+        history = training.run(state, on_epoch)
+        _share_kept_weights(model, lambda: finish(folder, model, history, recipe.keep), world)
     return model, columns(history)
+
+
+def _load_done(
+    model: keras.Model, recipe: Recipe, folder: Path, world: World
+) -> tuple[keras.Model, dict[str, list[float]]]:
+    model.jit_compile = _jit_compile(recipe)
+    _share_kept_weights(model, lambda: _load_kept_weights(model, folder), world)
+    return model, columns(world.lead(lambda: read_json(folder / DONE)["history"]))
+
+
+def _share_kept_weights(model: keras.Model, load: Callable[[], None], world: World) -> None:
+    """Let the leading rank load the kept weights, and give them to all."""
+
+    def kept() -> list[np.ndarray]:
+        load()
+        return model.get_weights()
+
+    model.set_weights(world.lead(kept))
+
+
+def _state_to_start_from(model: keras.Model, folder: Path, world: World) -> State:
+    """Return the newest state of a training, and bring its folder into step with it."""
+    state = world.committed(str(folder)) or load_state(folder)
+    if state is None:
+        return State.of(model, [])
+    if state.history:
+        settle(folder, state)
+    return state
 
 
 def load_model(build_model: BuildModel, folder: str | Path) -> keras.Model:
@@ -121,13 +169,17 @@ def load_model(build_model: BuildModel, folder: str | Path) -> keras.Model:
         If the training there is not done, or a file is damaged or of another network.
     """
     folder = Path(folder)
-    done = read_json(folder / DONE)
     settings = read_json(folder / CONFIGURATION)
     recipe = Recipe(**settings["recipe"])
     model = _built(build_model, recipe, settings["seed"])
     model.jit_compile = _jit_compile(recipe)
-    load_weights(model, folder / done["weights"], done["sha256"])
+    _load_kept_weights(model, folder)
     return model
+
+
+def _load_kept_weights(model: keras.Model, folder: Path) -> None:
+    done = read_json(folder / DONE)
+    load_weights(model, folder / done["weights"], done["sha256"])
 
 
 class _Training:
@@ -141,61 +193,78 @@ class _Training:
         validation: Batches,
         folder: Path,
         quiet: bool,
+        world: World,
     ):
         self.model, self.recipe = model, recipe
         self.train, self.validation = train, validation
-        self.folder, self.quiet = folder, quiet
+        self.folder, self.world = folder, world
+        self.quiet = quiet or not world.leads
 
-    def run(self, history: list[Row], on_epoch: Callable[[Row], None] | None) -> list[Row]:
-        """Train from the end of a history to the recipe's last epoch; return all of it."""
-        history = list(history)
+    def run(self, state: State, on_epoch: Callable[[Row], None] | None) -> list[Row]:
+        """Train from a state to the recipe's last epoch; return the whole history."""
+        history, so_far = list(state.history), state.epoch
         epochs = self.recipe.epochs
         with TrainingProgress(epochs, len(history), self.train.n_samples, self.quiet) as progress:
             for epoch in range(len(history) + 1, epochs + 1):
                 progress.start_epoch(epoch)
-                row = self._epoch(epoch, progress)
+                row = self._epoch(history, so_far, progress)
                 history.append(row)
-                save_epoch(self.folder, self.model, State.of(self.model, history), self.recipe.keep)
+                self.world.lead(lambda: self._save(history))
+                self._commit(history, EpochSoFar())
                 progress.end_epoch(row)
                 if on_epoch is not None:
                     on_epoch(row)
+                so_far = EpochSoFar()
         return history
 
-    def _epoch(self, epoch: int, progress: TrainingProgress) -> Row:
+    def _save(self, history: list[Row]) -> None:
+        save_epoch(self.folder, self.model, State.of(self.model, history), self.recipe.keep)
+
+    def _commit(self, history: list[Row], so_far: EpochSoFar) -> None:
+        self.world.commit(str(self.folder), lambda: State.of(self.model, history, so_far))
+
+    def _epoch(self, history: list[Row], so_far: EpochSoFar, progress: TrainingProgress) -> Row:
+        epoch = len(history) + 1
         learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        trained = self._train_once(history, so_far, progress)
         start = time.perf_counter()
-        loss = self._train_once(epoch, progress)
-        seconds_training = time.perf_counter() - start
         val_loss = self._validate(epoch)
         return {
             "epoch": epoch,
-            "loss": loss,
+            "loss": trained.loss / trained.samples,
             "val_loss": val_loss,
-            "seconds": time.perf_counter() - start,
-            "samples_per_second": self.train.n_samples / seconds_training,
+            "seconds": trained.seconds + time.perf_counter() - start,
+            "samples_per_second": trained.samples / trained.seconds,
             "learning_rate": learning_rate,
+            "workers": self.world.size * device_count(),
         }
 
     # One batch at a time, since keras.Model.fit reads TensorFlow's batches through a generator
     # data set, which costs a tenth of a small convolutional network's step on a CPU.
-    def _train_once(self, epoch: int, progress: TrainingProgress) -> float:
+    def _train_once(
+        self, history: list[Row], so_far: EpochSoFar, progress: TrainingProgress
+    ) -> EpochSoFar:
+        world, epoch = self.world, len(history) + 1
         self.train.epoch = epoch - 1
-        total, seen = 0.0, 0
-        for x, y in self.train:
+        tally = _Tally(so_far, world)
+        for x, y, share in self.train.shares(world.rank, world.size, so_far.steps):
+            world.take(share)
             loss = self.model.train_on_batch(x, y, return_dict=True)["loss"]
             self._check_finite(loss, "loss", epoch)
-            n = _n_samples(x)
-            total, seen = total + n * float(loss), seen + n
-            progress.update(seen)
-        return total / seen
+            tally.add(loss, share)
+            progress.update(tally.samples)
+            if world.commit_steps and tally.steps % world.commit_steps == 0:
+                self._commit(history, tally.gather())
+        return tally.gather()
 
     def _validate(self, epoch: int) -> float:
-        total = 0.0
-        for x, y in self.validation:
+        world, total = self.world, 0.0
+        for x, y, share in self.validation.shares(world.rank, world.size):
+            world.take(share)
             loss = self.model.test_on_batch(x, y, return_dict=True)["loss"]
             self._check_finite(loss, "validation loss", epoch)
-            total += _n_samples(x) * float(loss)
-        return total / self.validation.n_samples
+            total += share.counted * float(loss)
+        return world.sum([total])[0] / self.validation.n_samples
 
     def _check_finite(self, loss: float, name: str, epoch: int) -> None:
         if math.isfinite(loss):
@@ -207,8 +276,37 @@ class _Training:
         )
 
 
-def _n_samples(x: Arrays) -> int:
-    return len(keras.tree.flatten(x)[0])
+class _Tally:
+    """Adds up an epoch: what all ranks have done together, and this one since.
+
+    Attributes
+    ----------
+    steps, samples : int
+        Batches of the epoch that are through, and their samples [1].
+    """
+
+    def __init__(self, so_far: EpochSoFar, world: World):
+        self.steps, self.samples = so_far.steps, so_far.samples
+        self._together, self._world = so_far, world
+        self._loss, self._start = 0.0, time.perf_counter()
+
+    def add(self, loss: float, share: Share) -> None:
+        """Add the mean loss of this rank's share of a batch."""
+        self.steps += 1
+        self.samples += share.batch
+        self._loss += share.counted * float(loss)
+
+    def gather(self) -> EpochSoFar:
+        """Return the epoch so far, summed over the ranks, each of which must ask for it."""
+        now = time.perf_counter()
+        self._together = EpochSoFar(
+            steps=self.steps,
+            samples=self.samples,
+            loss=self._together.loss + self._world.sum([self._loss])[0],
+            seconds=self._together.seconds + now - self._start,
+        )
+        self._loss, self._start = 0.0, now
+        return self._together
 
 
 def _settings(

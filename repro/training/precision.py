@@ -55,8 +55,8 @@ def precision(name: str) -> Iterator[None]:
 def enable_determinism() -> None:
     """Make every operation give the same bits each time, at some cost in speed.
 
-    Call it before the first operation: XLA reads its flags once. Equal bits are promised on one
-    machine with one version of the backend only.
+    Call it before the first operation: XLA reads its flags once. Equal bits are promised for one
+    machine, one version of the backend and one number of threads: threads split up the sums.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if DETERMINISTIC_XLA not in flags:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 from keras import ops
@@ -16,6 +16,8 @@ CHOICES = {
     "optimizer": ("adam", "adamw", "sgd"),
     "schedule": ("constant", "cosine"),
     "keep": ("best", "last"),
+    "scaling": ("none", "linear"),
+    "compression": ("none", "float16", "bfloat16"),
 }
 OWN_LOSS = "none"  # the terms that the network adds by add_loss are all there is
 
@@ -51,6 +53,13 @@ class Recipe:
         Keras's name of a loss, or ``"package>name"`` of a loss registered with Keras; computed in
         float32.
         ``"none"``: the network's own ``add_loss`` terms are all there is.
+    scaling : str
+        What several workers change. ``"none"``: nothing, they share out each batch. ``"linear"``:
+        each takes a batch of ``batch_size``, and the learning rate is multiplied by their number;
+        meant to go with ``warmup_steps`` (Goyal et al. 2017, arXiv:1706.02677).
+    compression : str
+        How gradients travel between workers: ``"none"`` (float32), ``"float16"`` or
+        ``"bfloat16"``.
 
     Raises
     ------
@@ -70,6 +79,8 @@ class Recipe:
     jit_compile: bool = False
     keep: str = "best"
     loss: str = "mae"
+    scaling: str = "none"
+    compression: str = "none"
 
     def __post_init__(self):
         for name, choices in CHOICES.items():
@@ -96,6 +107,27 @@ class Recipe:
         value = getattr(self, name)
         if value is not None and not 0 < value < math.inf:
             raise ReproError(f"The recipe's {name} is {value}: it must be above 0.")
+
+    def for_workers(self, workers: int) -> Recipe:
+        """Return the recipe that a number of workers follow together.
+
+        Raises
+        ------
+        ReproError
+            If there are more workers than samples in a batch.
+        """
+        if self.scaling == "linear" and workers > 1:
+            return replace(
+                self,
+                batch_size=self.batch_size * workers,
+                learning_rate=self.learning_rate * workers,
+            )
+        if workers > self.batch_size:
+            raise ReproError(
+                f"{workers} workers cannot share batches of {self.batch_size} samples: start "
+                "fewer, or choose a larger batch_size or scaling linear."
+            )
+        return self
 
     def build_loss(self) -> Callable | None:
         """Return the loss, or None if the network brings its own."""

@@ -35,8 +35,28 @@ Row = dict[str, float]
 
 
 @dataclass(frozen=True)
+class EpochSoFar:
+    """What is done of an epoch, by all workers together.
+
+    Parameters
+    ----------
+    steps, samples : int
+        Batches and samples through [1].
+    loss : float
+        Sum of the samples' losses.
+    seconds : float
+        Time taken [s].
+    """
+
+    steps: int = 0
+    samples: int = 0
+    loss: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class State:
-    """A training after a whole number of epochs.
+    """A training after a whole number of epochs, or within one when it is kept in memory.
 
     Parameters
     ----------
@@ -46,19 +66,23 @@ class State:
         Every variable of the network: weights, moving statistics, seed generators.
     optimizer : list of numpy.ndarray
         Every variable of the optimizer: step, moments, loss scale.
+    epoch : EpochSoFar
+        What is done of the epoch after the history's last; nothing in a file.
     """
 
     history: list[Row]
     model: list[np.ndarray]
     optimizer: list[np.ndarray]
+    epoch: EpochSoFar = EpochSoFar()
 
     @classmethod
-    def of(cls, model: keras.Model, history: list[Row]) -> State:
+    def of(cls, model: keras.Model, history: list[Row], epoch: EpochSoFar = EpochSoFar()) -> State:
         """Return the state of a compiled network."""
         return cls(
             history=list(history),
             model=[keras.ops.convert_to_numpy(v) for v in model.variables],
             optimizer=[keras.ops.convert_to_numpy(v) for v in model.optimizer.variables],
+            epoch=epoch,
         )
 
     def restore(self, model: keras.Model, folder: Path) -> None:

@@ -186,6 +186,13 @@ def test_parts_of_an_older_generator_are_refused(toy, half_built):
         build(toy.resolve("tiny"), half_built)
 
 
+def test_parts_without_a_shard_give_way_to_another_data_set(toy, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        build(toy.resolve("tiny"), tmp_path / "a.h5", progress=stop_at(0))
+    build(toy.resolve("tiny", seed=1), tmp_path / "a.h5")
+    assert files(tmp_path) == ["a.h5"]
+
+
 def test_foreign_folder_in_the_place_of_parts_is_left_alone(toy, tmp_path):
     parts = tmp_path / "a.h5.parts"
     parts.mkdir()

@@ -1,0 +1,271 @@
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from repro.errors import ReproError
+from repro.training.fit import load_model
+from repro.training.state import load_state
+from repro.training.world import ALONE
+
+HERE = Path(__file__).parent
+
+
+def module(name):
+    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+launch, small = module("launch"), module("train_together")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("horovod") is None, reason="Horovod is missing: make horovod"
+    ),
+]
+
+EXACT = {
+    "plain": {},
+    "dropout": {"dropout": 0.3},
+    "clipped": {"clip_norm": 0.5, "optimizer": "sgd"},
+}
+# With how far the losses may lie apart, relative: what the format of the numbers costs.
+ROUNDED = {
+    "bfloat16": ({"precision": "mixed_bfloat16"}, 0.02),
+    "float16": ({"precision": "mixed_float16"}, 0.002),
+    "sent_as_float16": ({"compression": "float16"}, 0.002),
+    "sent_as_bfloat16": ({"compression": "bfloat16"}, 0.02),
+}
+ALL = EXACT | {name: case for name, (case, _) in ROUNDED.items()}
+ONCE = {"plain": {}}
+N_STEPS = 20
+DISCOVERY = "#!/bin/sh\necho localhost:1\necho 127.0.0.1:1\n"
+
+
+def weights_of(path):
+    with np.load(path) as arrays:
+        return [arrays[name] for name in arrays.files]
+
+
+def difference(weights, others):
+    """Return the largest relative difference between two networks, layer by layer."""
+    return max(
+        np.abs(one - other).max() / np.abs(one).max()
+        for one, other in zip(weights, others, strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The course of one process, by case: weights and history."""
+    folder = tmp_path_factory.mktemp("alone")
+    trained = {}
+    for name, case in {**ALL, "linear": {"batch_size": 32, "learning_rate": 0.02}}.items():
+        model, history = small.train(folder / name, case, ALONE, None, 0)
+        trained[name] = model.get_weights(), history
+    return trained
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """The folder of two workers that horovodrun started, for all cases."""
+    folder = tmp_path_factory.mktemp("pair")
+    options = {"folder": str(folder), "cases": {**ALL, "linear": {"scaling": "linear"}}}
+    timeline = folder / "timeline.json"
+    command = launch.script(options)
+    done = launch.horovodrun(command, "-np", 2, "--timeline-filename", timeline)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_two_workers_end_where_one_does(alone, pair, name):
+    weights, history = alone[name]
+    for rank in range(2):
+        assert difference(weights, weights_of(pair / f"{name}-rank-{rank}-of-2.npz")) < 1e-5
+    together = load_state(pair / name).history
+    assert len(together) * 5 == N_STEPS
+    assert {row["workers"] for row in together} == {2}
+    for column in ("loss", "val_loss"):
+        np.testing.assert_allclose([row[column] for row in together], history[column], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_in_16_bits_two_workers_agree_and_end_near_one(alone, pair, name):
+    one, other = (weights_of(pair / f"{name}-rank-{rank}-of-2.npz") for rank in range(2))
+    assert difference(one, other) == 0, "the ranks have drifted apart"
+    losses = [row["val_loss"] for row in load_state(pair / name).history]
+    np.testing.assert_allclose(losses, alone[name][1]["val_loss"], rtol=ROUNDED[name][1])
+
+
+def test_linear_scaling_is_a_larger_batch_and_a_higher_rate(alone, pair):
+    weights = weights_of(pair / "linear-rank-0-of-2.npz")
+    assert difference(alone["linear"][0], weights) < 1e-5
+
+
+def test_only_the_leading_rank_writes_and_the_other_has_the_weights(pair):
+    kept = load_model(lambda: small.build_model(0.0), pair / "plain").get_weights()
+    for rank in range(2):
+        assert difference(kept, weights_of(pair / f"plain-rank-{rank}-of-2.npz")) == 0
+
+
+def test_horovods_timeline_shows_the_sums_of_gradients(pair):
+    text = (pair / "timeline.json").read_text()
+    assert "ALLREDUCE" in text
+
+
+def test_srun_starts_workers_without_mpi_and_an_odd_number_works_too(alone, tmp_path):
+    # Batches of 16 and of 1 sample, shared by 3.
+    cases = {name: EXACT[name] for name in ("plain", "dropout")}
+    command = launch.script({"folder": str(tmp_path), "cases": cases})
+    ranks = launch.srun([command] * 3)
+    assert [rank.returncode for rank in ranks] == [0, 0, 0], ranks[0].stderr
+    for name in cases:
+        for rank in range(3):
+            weights = weights_of(tmp_path / f"{name}-rank-{rank}-of-3.npz")
+            assert difference(alone[name][0], weights) < 1e-5
+
+
+# ---- ranks that are lost
+
+
+def elastic(folder, options, *arguments, **variables):
+    discovery = folder / "discover_hosts.sh"
+    discovery.write_text(DISCOVERY)
+    discovery.chmod(0o755)
+    words = ["-np", 2, "--min-np", 1, "--max-np", 2, "--host-discovery-script", discovery]
+    return launch.horovodrun(launch.script(options), *words, *arguments, **variables)
+
+
+@pytest.mark.parametrize("turn", range(10))
+def test_a_worker_killed_at_any_step_costs_only_the_steps_since_the_last_commit(
+    alone, tmp_path, turn
+):
+    rng = np.random.default_rng(turn)
+    wrong = {"rank": int(rng.integers(2)), "step": int(rng.integers(1, N_STEPS + 1)), "how": "kill"}
+    name = "dropout" if turn % 2 else "plain"
+    options = {"folder": str(tmp_path), "cases": {name: EXACT[name]}, "wrong": wrong}
+    elastic(tmp_path, options)
+    assert (tmp_path / "went wrong").exists()
+    dropout = EXACT[name].get("dropout", 0.0)
+    kept = load_model(lambda: small.build_model(dropout), tmp_path / name).get_weights()
+    assert difference(alone[name][0], kept) < 1e-5, wrong
+    history = load_state(tmp_path / name).history
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    assert history[-1]["workers"] == 1
+    losses = [row["loss"] for row in history]
+    np.testing.assert_allclose(losses, alone[name][1]["loss"], rtol=1e-5)
+
+
+def test_a_worker_that_comes_back_joins_the_running_epoch(alone, tmp_path):
+    wrong = {"rank": 1, "step": 3, "how": "kill"}
+    options = {"folder": str(tmp_path), "cases": ONCE, "wrong": wrong, "pause_s": 1.5}
+    elastic(tmp_path, options, "--blacklist-cooldown-range", 1, 2)
+    history = load_state(tmp_path / "plain").history
+    assert 1 in [row["workers"] for row in history]
+    assert history[-1]["workers"] == 2, "nobody came back"
+    for rank in range(2):
+        weights = weights_of(tmp_path / f"plain-rank-{rank}-of-2.npz")
+        assert difference(alone["plain"][0], weights) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def broken_off(tmp_path_factory):
+    """A run of two ranks, not elastic, whose rank 1 is killed in its third epoch."""
+    folder = tmp_path_factory.mktemp("broken")
+    wrong = {"rank": 1, "step": 13, "how": "kill"}
+    command = launch.script({"folder": str(folder), "cases": ONCE, "wrong": wrong})
+    return folder, command, launch.srun([command] * 2)
+
+
+def test_a_lost_rank_is_told_and_the_last_epoch_is_kept(broken_off):
+    folder, _, (survivor, lost) = broken_off
+    assert lost.returncode == -9
+    assert survivor.returncode == 1
+    assert "error: Rank 0 of 2 lost another rank" in survivor.stderr
+    assert "Traceback" not in survivor.stderr
+    assert len(load_state(folder / "plain").history) == 2
+
+
+def test_the_same_command_goes_on_after_a_lost_rank(alone, broken_off):
+    folder, command, _ = broken_off
+    ranks = launch.srun([command] * 2)
+    assert [rank.returncode for rank in ranks] == [0, 0], ranks[0].stderr
+    weights = weights_of(folder / "plain-rank-1-of-2.npz")
+    assert difference(alone["plain"][0], weights) < 1e-5
+
+
+@pytest.mark.parametrize("how", ["sleep", "stop"])
+def test_a_rank_that_hangs_ends_the_run_with_a_message_and_no_process_left(tmp_path, how):
+    wrong = {"rank": 1, "step": 8, "how": how}
+    options = {"folder": str(tmp_path), "cases": ONCE, "wrong": wrong, "timeout_s": 8}
+    done = launch.horovodrun(launch.script(options), "-np", 2, limit_s=150)
+    assert done.returncode != 0
+    assert "Rank 0 of 2 took no step for 8 s: this rank or another hangs" in done.stderr
+    if how == "sleep":
+        assert "Rank 1 of 2 took no step for 8 s" in done.stderr
+        assert "go_wrong" in done.stderr, "the message says where the rank hangs"
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(p.info)]
+    assert len(load_state(tmp_path / "plain").history) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "told"), [("error", "was told to fail"), ("nan", "The loss became nan in epoch 2")]
+)
+def test_a_rank_that_fails_says_why_and_the_others_end_too(tmp_path, how, told):
+    wrong = {"rank": 1, "step": 8, "how": how}
+    command = launch.script({"folder": str(tmp_path), "cases": ONCE, "wrong": wrong})
+    other, failed = launch.srun([command] * 2)
+    assert told in failed.stderr
+    assert (failed.returncode, other.returncode) == (1, 1)
+    assert "lost another rank" in other.stderr or told in other.stderr
+    assert len(load_state(tmp_path / "plain").history) == 1
+
+
+def test_ranks_with_other_code_data_or_options_are_refused(tmp_path):
+    facts = {"0": {"code": "a", "data set": "x"}, "1": {"code": "a", "data set": "y"}}
+    command = launch.script({"folder": str(tmp_path / "run"), "cases": ONCE, "facts": facts})
+    for rank in launch.srun([command] * 2):
+        assert rank.returncode == 1
+        assert "Rank 1 has other data set than rank 0" in rank.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_workers_than_samples_in_a_batch_are_refused(tmp_path):
+    command = launch.script({"folder": str(tmp_path), "cases": {"tiny": {"batch_size": 1}}})
+    for rank in launch.srun([command] * 2):
+        assert rank.returncode == 1
+        assert "2 workers cannot share batches of 1 samples" in rank.stderr
+
+
+# ---- the command line
+
+
+def test_two_workers_go_the_whole_way_to_one_record(tmp_path):
+    command = [str(launch.BIN / "repro"), "run", "mamba", "--out", str(tmp_path / "run")]
+    few = {"train": 64, "validation": 8, "test": 8, "recipe.epochs": 1}
+    settings = [word for key, value in few.items() for word in ("--set", f"{key}={value}")]
+    done = launch.horovodrun([*command, *settings, "--quiet"], "-np", 2)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert record["environment"]["flags"]["world_size"] == 2
+    assert record["status"] == "ok"
+    assert done.stdout.count("[1]<stdout>") == 0, "only the leading rank tells the result"
+
+
+def test_jax_is_not_trained_by_horovod(monkeypatch, tmp_path):
+    command = [sys.executable, "-m", "repro", "train", "mamba", "--out", str(tmp_path / "run")]
+    (told,) = launch.finished(
+        [launch.start(command, launch.environment(KERAS_BACKEND="jax", HOROVOD_SIZE="2"))], 60
+    )
+    assert told.returncode == ReproError.exit_status
+    assert "the backend is jax" in told.stderr
+    assert os.listdir(tmp_path) == []  # noqa: PTH208

@@ -1,0 +1,105 @@
+"""Trains small networks as one of several ranks; the tests start it with every launcher.
+
+Called with a JSON of a folder, cases by name, and what goes wrong: ``{"rank": 1, "step": 7, "how":
+"kill" | "stop" | "sleep" | "nan" | "error"}``, once, at the 7th batch that rank reads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from repro.datasets.batches import Batches
+from repro.errors import ReproError
+from repro.training.distributed import join
+from repro.training.dropout import Dropout
+from repro.training.fit import fit
+from repro.training.recipe import Recipe
+
+# 65 samples in batches of 16: four whole ones and one of a single sample, five steps an epoch.
+N_TRAIN, N_VALIDATION = 65, 21
+PLAIN = {"epochs": 4, "batch_size": 16, "learning_rate": 0.01, "loss": "mse"}
+
+
+def data():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N_TRAIN + N_VALIDATION, 8)).astype("float32")
+    return x, np.sin(x).sum(axis=1, keepdims=True)
+
+
+def build_model(dropout):
+    layers = [keras.Input((8,)), keras.layers.Dense(32, activation="relu")]
+    layers += [Dropout(dropout)] if dropout else []
+    return keras.Sequential([*layers, keras.layers.Dense(1, dtype="float32")])
+
+
+def go_wrong(how, marker):
+    if marker.exists():
+        return
+    marker.touch()
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if how == "sleep":
+        time.sleep(1000)
+    if how == "error":
+        raise ReproError("This rank was told to fail.")
+
+
+def train(folder, case, world, wrong, pause_s):
+    case = dict(case)
+    dropout, seed = case.pop("dropout", 0.0), case.pop("seed", 0)
+    recipe = world.follow(Recipe(**(PLAIN | case)))
+    x, y = data()
+    n_read = 0
+
+    def load(rows):
+        nonlocal n_read
+        n_read += 1
+        time.sleep(pause_s)
+        targets = y[rows]
+        if wrong and world.rank == wrong["rank"] and n_read == wrong["step"]:
+            if wrong["how"] == "nan":
+                targets = targets * np.nan
+            else:
+                go_wrong(wrong["how"], folder.parent / "went wrong")
+        return x[rows], targets
+
+    train = Batches(load, np.arange(N_TRAIN), recipe.batch_size, seed=3)
+    rows = np.arange(N_TRAIN, N_TRAIN + N_VALIDATION)
+    validation = Batches(lambda rows: (x[rows], y[rows]), rows, recipe.batch_size, seed=None)
+    return fit(
+        lambda: build_model(dropout), recipe, train, validation, folder, seed, {}, world=world
+    )
+
+
+def main(options):
+    folder = Path(options["folder"])
+
+    def work():
+        world.agree(options.get("facts", {}).get(str(world.rank), {"code": "the same"}))
+        for name, case in options["cases"].items():
+            keras.utils.clear_session()
+            model, _ = train(
+                folder / name, case, world, options.get("wrong"), options.get("pause_s", 0)
+            )
+            kept = folder / f"{name}-rank-{world.rank}-of-{world.size}.npz"
+            np.savez(kept, *model.get_weights())
+
+    with join(options.get("timeout_s", 120)) as world:
+        world.run(work)
+
+
+if __name__ == "__main__":
+    try:
+        main(json.loads(sys.argv[1]))
+    except ReproError as error:
+        sys.exit(f"error: {error}")
