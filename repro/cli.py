@@ -283,6 +283,10 @@ def reproduce(
     json: AsJson = False,
 ) -> None:
     """Run every study, faithful and improved, then write the report and print the claims."""
+    from repro.training.launchers import place
+
+    if place() is not None:
+        raise ReproError("reproduce is for a single process: start several for `repro run` only.")
     _limit_threads(threads)
     from repro import results
     from repro.reporting import terminal

@@ -22,6 +22,7 @@ from repro.training.world import ALONE, World, make_current
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
     import tensorflow as tf
 
     from repro.training.recipe import Recipe
@@ -194,6 +195,11 @@ class HorovodWorld(World):
         self._watchdog.beat()
         total = self._hvd.allreduce(tf.constant(values, tf.float64), op=self._hvd.Sum)
         return [float(value) for value in total.numpy()]
+
+    def average(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the means of arrays over the ranks."""
+        means = self._hvd.grouped_allreduce(arrays, op=self._hvd.Average)
+        return [mean.numpy() for mean in means]
 
     def average_gradients(self, optimizer: keras.optimizers.Optimizer, compression: str) -> None:
         """Make an optimizer apply the gradient of the whole batch."""

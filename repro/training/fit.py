@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,8 @@ def fit(
     of their own, as Keras's layers do.
 
     Several processes share out each batch and follow the course of one process, to within
-    rounding, if dropout is that of `repro.training.dropout`. Their number may change between two
-    calls.
+    rounding, if dropout is that of `repro.training.dropout`; batch normalisation takes each
+    process's own share for a batch. Their number may change between two calls.
 
     Parameters
     ----------
@@ -225,7 +225,9 @@ class _Training:
 
     def _epoch(self, history: list[Row], so_far: EpochSoFar, progress: TrainingProgress) -> Row:
         epoch = len(history) + 1
-        learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        if so_far.steps == 0:
+            now = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+            so_far = replace(so_far, learning_rate=float(now))
         trained = self._train_once(history, so_far, progress)
         start = time.perf_counter()
         val_loss = self._validate(epoch)
@@ -235,7 +237,7 @@ class _Training:
             "val_loss": val_loss,
             "seconds": trained.seconds + time.perf_counter() - start,
             "samples_per_second": trained.samples / trained.seconds,
-            "learning_rate": learning_rate,
+            "learning_rate": trained.learning_rate,
             "workers": self.world.size * device_count(),
         }
 
@@ -255,7 +257,20 @@ class _Training:
             progress.update(tally.samples)
             if world.commit_steps and tally.steps % world.commit_steps == 0:
                 self._commit(history, tally.gather())
+        self._average_statistics()
         return tally.gather()
+
+    def _average_statistics(self) -> None:
+        """Give all ranks the mean of what layers such as batch normalisation saw on each."""
+        measured = [
+            variable
+            for variable in self.model.non_trainable_variables
+            if keras.backend.is_float_dtype(variable.dtype)
+        ]
+        if self.world.size > 1 and measured:
+            values = [keras.ops.convert_to_numpy(variable) for variable in measured]
+            for variable, mean in zip(measured, self.world.average(values), strict=True):
+                variable.assign(mean)
 
     def _validate(self, epoch: int) -> float:
         world, total = self.world, 0.0
@@ -299,7 +314,8 @@ class _Tally:
     def gather(self) -> EpochSoFar:
         """Return the epoch so far, summed over the ranks, each of which must ask for it."""
         now = time.perf_counter()
-        self._together = EpochSoFar(
+        self._together = replace(
+            self._together,
             steps=self.steps,
             samples=self.samples,
             loss=self._together.loss + self._world.sum([self._loss])[0],

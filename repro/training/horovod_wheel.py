@@ -6,6 +6,7 @@ published, and its source package does not compile against a recent TensorFlow a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
-from importlib.metadata import Distribution
+from importlib.metadata import Distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,6 @@ from repro.errors import NotPossibleHere, ReproError
 
 VERSION = "0.28.1"
 TENSORFLOWS = ("tensorflow", "tensorflow-cpu")
-# Horovod inside compiled networks, which nothing here uses: TensorFlow no longer has its headers.
-XLA_LINE = 'list(APPEND TF_SOURCES "${PROJECT_SOURCE_DIR}/horovod/tensorflow/xla_mpi_ops.cc")\n'
-# Horovod calls this function of TensorFlow, whose libraries no longer export it.
-GPU_STREAM = """
-#if HAVE_GPU
-GpuStreamHandle stream_executor::gpu::AsGpuStreamValue(Stream* stream) {
-  return static_cast<GpuStreamHandle>(stream->platform_specific_handle().stream);
-}
-#endif
-"""
 BUILD_VARIABLES = {
     "HOROVOD_WITH_TENSORFLOW": "1",
     "HOROVOD_WITH_GLOO": "1",
@@ -51,6 +42,90 @@ LOG_LINES = 20
 ERROR = re.compile(r"CMake Error|: (fatal )?error: |^\s*ERROR: ")
 CHECK_LIMIT_S = 300.0
 ADD_UP = "from repro.training.horovod_wheel import add_up; add_up()"
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A change of Horovod's source.
+
+    Parameters
+    ----------
+    file : str
+        Which file of the source package.
+    old, new : str
+        What is replaced, once, and by what.
+    """
+
+    file: str
+    old: str
+    new: str
+
+    def applied(self, text: str) -> str:
+        """Return the file's text with the change.
+
+        Raises
+        ------
+        ReproError
+            If the text to replace does not stand there once.
+        """
+        if text.count(self.old) != 1:
+            first_line = self.old.splitlines()[0]
+            raise ReproError(
+                f"The package index gave another source of Horovod {VERSION} than the published "
+                f"one: {self.file} lacks '{first_line}', which has to be changed; use another "
+                "index."
+            )
+        return text.replace(self.old, self.new)
+
+
+PATCHES = (
+    # Horovod inside compiled networks, which nothing here uses: TensorFlow no longer has its
+    # headers.
+    Patch(
+        "horovod/tensorflow/CMakeLists.txt",
+        'list(APPEND TF_SOURCES "${PROJECT_SOURCE_DIR}/horovod/tensorflow/xla_mpi_ops.cc")\n',
+        "",
+    ),
+    # Horovod calls this function of TensorFlow, whose libraries no longer export it.
+    Patch(
+        "horovod/tensorflow/mpi_ops.cc",
+        "namespace horovod {\nnamespace tensorflow {\n",
+        """\
+#if HAVE_GPU
+GpuStreamHandle stream_executor::gpu::AsGpuStreamValue(Stream* stream) {
+  return static_cast<GpuStreamHandle>(stream->platform_specific_handle().stream);
+}
+#endif
+namespace horovod {
+namespace tensorflow {
+""",
+    ),
+    # The ranks would meet by the chosen network interface, and then look for each other by host
+    # name, which Debian maps to the loopback address.
+    Patch(
+        "horovod/common/gloo/gloo_context.cc",
+        """\
+  attr device_attr;
+  device_attr.iface = gloo_iface_;
+  device_attr.ai_family = AF_UNSPEC;
+  auto dev = CreateDevice(device_attr);
+
+  global_ctx = global_context.ctx;
+""",
+        """\
+  attr device_attr;
+  gloo_iface_ = global_context.gloo_iface_;
+  device_attr.iface = gloo_iface_;
+  device_attr.ai_family = AF_UNSPEC;
+  auto dev = CreateDevice(device_attr);
+
+  global_ctx = global_context.ctx;
+""",
+    ),
+)
+# Part of the version, so that a Horovod with other changes is known and replaced.
+CHANGES = hashlib.sha256(repr(PATCHES).encode()).hexdigest()[:8]
+LOCAL_VERSION = f"{VERSION}+repro.{CHANGES}"
 
 
 @dataclass(frozen=True)
@@ -98,7 +173,7 @@ class Build:
     @property
     def key(self) -> str:
         """The same text for builds that can stand for each other; fit for a folder's name."""
-        made_for = [f"horovod {VERSION}", self.tensorflow, sys.implementation.cache_tag]
+        made_for = [f"horovod {LOCAL_VERSION}", self.tensorflow, sys.implementation.cache_tag]
         key = "-".join([*made_for, platform.machine(), *sorted(self.parts)])
         return key.lower().replace(" ", "-")
 
@@ -164,28 +239,6 @@ def possible_build(
         mpi=_which("mpicxx", environment) is not None,
         nccl=_find_nccl(path, environment),
     )
-
-
-def without_xla_operations(cmake_lists: str) -> str:
-    """Return Horovod's instructions for CMake without the source file that cannot be compiled.
-
-    Parameters
-    ----------
-    cmake_lists : str
-        The text of ``horovod/tensorflow/CMakeLists.txt``.
-
-    Raises
-    ------
-    ReproError
-        If that source file is not in it.
-    """
-    if XLA_LINE not in cmake_lists:
-        raise ReproError(
-            f"The package index gave another source of Horovod {VERSION} than the published one: "
-            f"horovod/tensorflow/CMakeLists.txt lacks the line '{XLA_LINE.strip()}', which has to "
-            "be removed; use another index."
-        )
-    return cmake_lists.replace(XLA_LINE, "")
 
 
 def wheel(build: Build) -> Path:
@@ -261,7 +314,7 @@ def _working_parts() -> frozenset[str]:
     """Return what the installed Horovod was built with; nothing if it is missing or broken."""
     try:
         installed()
-        return check()
+        return check() if version("horovod") == LOCAL_VERSION else frozenset()
     except NotPossibleHere:
         return frozenset()
 
@@ -334,7 +387,7 @@ def _cuda_release_of_tensorflow(path: Sequence[str]) -> str | None:
 
 
 def _homes(environment: Mapping[str, str], *names: str) -> list[Path]:
-    return [Path(environment[name]) for name in names if environment.get(name)]
+    return [Path(environment[name]).absolute() for name in names if environment.get(name)]
 
 
 def _which(tool: str, environment: Mapping[str, str]) -> str | None:
@@ -371,6 +424,7 @@ def _build_environment(build: Build, folder: Path) -> dict[str, str]:
     # What is set for another build of Horovod must not change this one.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HOROVOD_")}
     environment |= BUILD_VARIABLES
+    environment["HOROVOD_LOCAL_VERSION"] = LOCAL_VERSION.partition("+")[2]
     environment["HOROVOD_WITH_MPI" if build.mpi else "HOROVOD_WITHOUT_MPI"] = "1"
     environment["MAKEFLAGS"] = f"-j{min(os.cpu_count() or 1, MAX_JOBS)}"
     programs = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
@@ -429,17 +483,15 @@ def _source(work: Path, log: Path) -> Path:
 
 def _adapt(source: Path) -> None:
     """Change a source tree to what TensorFlow offers."""
-    folder = source / "horovod" / "tensorflow"
-    cmake_lists = folder / "CMakeLists.txt"
-    text = without_xla_operations(cmake_lists.read_text(encoding="utf-8"))
-    cmake_lists.write_text(text, encoding="utf-8")
-    with (folder / "mpi_ops.cc").open("a", encoding="utf-8") as file:
-        file.write(GPU_STREAM)
+    for patch in PATCHES:
+        file = source / patch.file
+        text = patch.applied(file.read_text(encoding="utf-8"))
+        file.write_text(text, encoding="utf-8")
 
 
-def _install(wheel: Path) -> None:
+def _install(file: Path) -> None:
     options = ["--no-deps", "--force-reinstall"]
-    _pip(["install", *options, str(wheel)], "cannot be installed", wheel.with_name("install.log"))
+    _pip(["install", *options, str(file)], "cannot be installed", file.with_name("install.log"))
 
 
 def _pip(arguments: list[str], failure: str, log: Path, **options: Any) -> None:

@@ -46,12 +46,15 @@ class EpochSoFar:
         Sum of the samples' losses.
     seconds : float
         Time taken [s].
+    learning_rate : float
+        Of the first step [1].
     """
 
     steps: int = 0
     samples: int = 0
     loss: float = 0.0
     seconds: float = 0.0
+    learning_rate: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from repro.datasets.batches import Share
     from repro.training.recipe import Recipe
@@ -90,6 +91,10 @@ class World:
     def sum(self, values: Sequence[float]) -> list[float]:
         """Return the sums of numbers over the ranks."""
         return list(values)
+
+    def average(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the means of arrays over the ranks."""
+        return arrays
 
     def average_gradients(self, optimizer: keras.optimizers.Optimizer, compression: str) -> None:
         """Make an optimizer apply the gradient of the whole batch.

@@ -1,8 +1,10 @@
 import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from repro.datasets.batches import Batches, gather
+from repro.datasets.batches import Batches, Share, gather
 from repro.errors import ReproError
 
 ROWS = np.arange(100, 120)
@@ -124,3 +126,35 @@ def test_plain_keras_fit_gets_a_new_order_every_epoch():
     expected = epochs(seed=5, rows=np.arange(8))
     # Keras opens one epoch more than it trains.
     assert [list(order) for order in dict.fromkeys(seen)][:3] == expected
+
+
+# ---- shares of several processes
+
+
+@settings(deadline=None)
+@given(batch=st.integers(1, 70), size=st.integers(1, 9))
+def test_shares_of_a_batch_are_disjoint_complete_and_equal_to_one_sample(batch, size):
+    shares = [Share.of(batch, rank, size) for rank in range(size)]
+    taken = [i for share in shares if share.counted for i in range(share.start, share.stop)]
+    assert sorted(taken) == list(range(batch)), "a sample is left out or taken twice"
+    counts = [share.counted for share in shares]
+    assert max(counts) - min(counts) <= 1
+    assert sum(share.weight for share in shares) == pytest.approx(1)
+    assert all(share.stop > share.start for share in shares), "a process has nothing to run on"
+
+
+@pytest.mark.parametrize("first", [0, 2, 5])
+def test_two_processes_read_the_batches_of_one(first):
+    x = np.arange(37)
+    batches = Batches(gather(x, x), x, 7, seed=4)
+    batches.epoch = 3
+    whole = [batch for batch, _ in batches][first:]
+    halves = [[share for share, _, _ in batches.shares(rank, 2, first)] for rank in range(2)]
+    assert [len(half) for half in halves] == [len(whole)] * 2
+    for batch, *parts in zip(whole, *halves, strict=True):
+        np.testing.assert_array_equal(batch, np.concatenate(parts))
+
+
+def test_nothing_is_read_of_an_epoch_that_is_through():
+    x = np.arange(6)
+    assert list(Batches(gather(x, x), x, 2, seed=None).shares(0, 1, first=3)) == []

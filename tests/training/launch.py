@@ -58,6 +58,20 @@ def srun(commands, limit_s=LIMIT_S, **variables):
     return finished(processes, limit_s)
 
 
+def srun_on_machines(command, machines, address, limit_s=LIMIT_S):
+    """Run a command as one rank on each of several network namespaces, as Slurm would."""
+    count = len(machines)
+    meeting = {"SLURM_LAUNCH_NODE_IPADDR": address, "SLURM_STEP_NUM_TASKS": count}
+    processes = []
+    for rank, machine in enumerate(machines):
+        place = {"SLURM_PROCID": rank, "SLURM_LOCALID": 0, "SLURM_NODEID": rank}
+        place |= {"SLURM_STEP_NUM_NODES": count, **meeting}
+        told = {name: str(value) for name, value in place.items()}
+        within = ["ip", "netns", "exec", machine, *command]
+        processes.append(start(within, environment(**told)))
+    return finished(processes, limit_s)
+
+
 def start(command, variables):
     return subprocess.Popen(
         command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

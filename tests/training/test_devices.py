@@ -58,6 +58,23 @@ def assert_equal_but_for_rounding(folder, other):
 
 
 @pytest.mark.slow
+def test_jax_trains_in_16_bits_on_two_devices_and_says_so_in_the_record(tmp_path):
+    few = {"train": 64, "validation": 8, "test": 8, "recipe.epochs": 1}
+    settings = [word for key, value in few.items() for word in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-m", "repro", "run", "mamba", "--devices", "2", "--quiet"]
+    command += ["--precision", "mixed_bfloat16"]
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path), *settings],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    flags = json.loads((tmp_path / "record.json").read_text())["environment"]["flags"]
+    assert flags["world_size"] == 2
+    assert (flags["backend"], flags["precision"]) == ("jax", "mixed_bfloat16")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["plain", "with dropout"])
 def test_two_devices_train_as_one_does(trained, task):
     folder, _ = trained

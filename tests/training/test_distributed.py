@@ -1,6 +1,8 @@
 import importlib.util
 import json
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -78,7 +80,8 @@ def alone(tmp_path_factory):
 def pair(tmp_path_factory):
     """The folder of two workers that horovodrun started, for all cases."""
     folder = tmp_path_factory.mktemp("pair")
-    options = {"folder": str(folder), "cases": {**ALL, "linear": {"scaling": "linear"}}}
+    cases = {**ALL, "linear": {"scaling": "linear"}, "normalised": {"normalised": True}}
+    options = {"folder": str(folder), "cases": cases}
     timeline = folder / "timeline.json"
     command = launch.script(options)
     done = launch.horovodrun(command, "-np", 2, "--timeline-filename", timeline)
@@ -111,8 +114,16 @@ def test_linear_scaling_is_a_larger_batch_and_a_higher_rate(alone, pair):
     assert difference(alone["linear"][0], weights) < 1e-5
 
 
+def test_all_ranks_validate_with_the_same_statistics_of_batch_normalisation(pair):
+    model = load_model(lambda: small.build_model(normalised=True), pair / "normalised")
+    x, y = (values[small.N_TRAIN :] for values in small.data())
+    by_one = np.mean((model.predict(x, verbose=0) - y) ** 2)
+    by_both = min(row["val_loss"] for row in load_state(pair / "normalised").history)
+    assert by_both == pytest.approx(by_one, rel=1e-5)
+
+
 def test_only_the_leading_rank_writes_and_the_other_has_the_weights(pair):
-    kept = load_model(lambda: small.build_model(0.0), pair / "plain").get_weights()
+    kept = load_model(small.build_model, pair / "plain").get_weights()
     for rank in range(2):
         assert difference(kept, weights_of(pair / f"plain-rank-{rank}-of-2.npz")) == 0
 
@@ -134,6 +145,39 @@ def test_srun_starts_workers_without_mpi_and_an_odd_number_works_too(alone, tmp_
             assert difference(alone[name][0], weights) < 1e-5
 
 
+@pytest.fixture
+def two_machines():
+    """Two network namespaces that reach each other and nothing else; the first one's address."""
+    names = [f"repro-{os.getpid()}-{i}" for i in range(2)]
+    links = [f"rp{os.getpid()}-{i}" for i in range(2)]
+    commands = [["netns", "add", name] for name in names]
+    commands += [["link", "add", links[0], "netns", names[0], "type", "veth"]]
+    commands[-1] += ["peer", "name", links[1], "netns", names[1]]
+    for i, (name, link) in enumerate(zip(names, links, strict=True)):
+        commands += [["-n", name, "addr", "add", f"10.77.0.{i + 1}/24", "dev", link]]
+        commands += [["-n", name, "link", "set", device, "up"] for device in ("lo", link)]
+    try:
+        for command in commands:
+            done = subprocess.run(["ip", *command], capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"no network namespaces here: {done.stderr.strip()}")
+        yield names, "10.77.0.1"
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+
+@pytest.mark.skipif(shutil.which("ip") is None, reason="no ip to make network namespaces with")
+def test_ranks_on_two_machines_meet_by_the_network_between_them(alone, two_machines, tmp_path):
+    machines, address = two_machines
+    command = launch.script({"folder": str(tmp_path), "cases": ONCE})
+    ranks = launch.srun_on_machines(command, machines, address)
+    assert [rank.returncode for rank in ranks] == [0, 0], ranks[0].stderr
+    for rank in range(2):
+        weights = weights_of(tmp_path / f"plain-rank-{rank}-of-2.npz")
+        assert difference(alone["plain"][0], weights) < 1e-5
+
+
 # ---- ranks that are lost
 
 
@@ -153,7 +197,8 @@ def test_a_worker_killed_at_any_step_costs_only_the_steps_since_the_last_commit(
     wrong = {"rank": int(rng.integers(2)), "step": int(rng.integers(1, N_STEPS + 1)), "how": "kill"}
     name = "dropout" if turn % 2 else "plain"
     options = {"folder": str(tmp_path), "cases": {name: EXACT[name]}, "wrong": wrong}
-    elastic(tmp_path, options)
+    done = elastic(tmp_path, options)
+    assert done.returncode == 0, done.stderr
     assert (tmp_path / "went wrong").exists()
     dropout = EXACT[name].get("dropout", 0.0)
     kept = load_model(lambda: small.build_model(dropout), tmp_path / name).get_weights()

@@ -15,6 +15,7 @@ from repro.datasets.batches import gather
 from repro.errors import ReproError
 from repro.training.fit import load_model
 from repro.training.state import load_state
+from repro.training.world import World
 
 SCRIPT = Path(__file__).with_name("train_small.py")
 spec = importlib.util.spec_from_file_location("train_small", SCRIPT)
@@ -272,6 +273,15 @@ def test_a_network_that_is_not_built_is_refused(tmp_path):
 
     with pytest.raises(ReproError, match="has no variables yet"):
         small.fit(unbuilt, SHORT, *small.batches(), tmp_path, 0, {})
+
+
+def test_more_workers_than_samples_are_refused_and_nothing_is_made(tmp_path):
+    class Many(World):
+        size = 65
+
+    with pytest.raises(ReproError, match="65 workers cannot share 64 training samples"):
+        small.fit(small.build_model, SHORT, *small.batches(), tmp_path / "run", 0, {}, world=Many())
+    assert not (tmp_path / "run").exists()
 
 
 def test_loss_is_the_mean_over_samples_whatever_the_last_batch(tmp_path):

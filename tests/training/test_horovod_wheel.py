@@ -6,14 +6,14 @@ import pytest
 
 from repro.errors import NotPossibleHere, ReproError
 from repro.training.horovod_wheel import (
+    LOCAL_VERSION,
+    PATCHES,
     VERSION,
-    XLA_LINE,
     Build,
     Nccl,
     installed,
     possible_build,
     wheel,
-    without_xla_operations,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,14 +64,17 @@ def test_every_tool_that_the_build_needs_is_pinned():
     assert set(line.partition(":=")[2].split()) <= pins
 
 
-def test_only_the_source_that_cannot_be_compiled_leaves_the_build():
-    before, after = "list(APPEND TF_SOURCES mpi_ops.cc)\n", "add_library(tensorflow)\n"
-    assert without_xla_operations(before + XLA_LINE + after) == before + after
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: Path(patch.file).name)
+def test_a_patch_changes_its_place_and_nothing_else(patch):
+    before, after = "#include <vector>\n", "int main();\n"
+    assert patch.applied(before + patch.old + after) == before + patch.new + after
 
 
-def test_another_source_package_is_refused_before_it_is_built():
-    with pytest.raises(ReproError, match=r"lacks the line 'list\(APPEND TF_SOURCES .*use another"):
-        without_xla_operations("list(APPEND TF_SOURCES mpi_ops.cc)\n")
+@pytest.mark.parametrize("text", ["", "twice"])
+def test_another_source_package_is_refused_before_it_is_built(text):
+    patch = PATCHES[0]
+    with pytest.raises(ReproError, match=r"lacks 'list\(APPEND TF_SOURCES .*use another"):
+        patch.applied(patch.old * 2 if text else "list(APPEND TF_SOURCES mpi_ops.cc)\n")
 
 
 def test_builds_that_cannot_stand_for_each_other_are_kept_apart():
@@ -88,7 +91,8 @@ def test_builds_that_cannot_stand_for_each_other_are_kept_apart():
 
 def test_a_wheel_is_kept_under_all_that_it_depends_on():
     key = Build(TENSORFLOW).key
-    assert key.startswith(f"horovod-{VERSION}-tensorflow-cpu-2.21.0-{sys.implementation.cache_tag}")
+    assert key.startswith(f"horovod-{LOCAL_VERSION}-tensorflow-cpu-2.21.0-")
+    assert sys.implementation.cache_tag in key
     assert key.endswith("-gloo")
 
 

@@ -34,9 +34,10 @@ def data():
     return x, np.sin(x).sum(axis=1, keepdims=True)
 
 
-def build_model(dropout):
+def build_model(dropout=0.0, normalised=False):
     layers = [keras.Input((8,)), keras.layers.Dense(32, activation="relu")]
     layers += [Dropout(dropout)] if dropout else []
+    layers += [keras.layers.BatchNormalization()] if normalised else []
     return keras.Sequential([*layers, keras.layers.Dense(1, dtype="float32")])
 
 
@@ -56,7 +57,7 @@ def go_wrong(how, marker):
 
 def train(folder, case, world, wrong, pause_s):
     case = dict(case)
-    dropout, seed = case.pop("dropout", 0.0), case.pop("seed", 0)
+    network = {name: case.pop(name) for name in ("dropout", "normalised") if name in case}
     recipe = world.follow(Recipe(**(PLAIN | case)))
     x, y = data()
     n_read = 0
@@ -77,7 +78,7 @@ def train(folder, case, world, wrong, pause_s):
     rows = np.arange(N_TRAIN, N_TRAIN + N_VALIDATION)
     validation = Batches(lambda rows: (x[rows], y[rows]), rows, recipe.batch_size, seed=None)
     return fit(
-        lambda: build_model(dropout), recipe, train, validation, folder, seed, {}, world=world
+        lambda: build_model(**network), recipe, train, validation, folder, 0, {}, world=world
     )
 
 
