@@ -169,6 +169,11 @@ class Record(Part):
         return self
 
     @property
+    def in_float32(self) -> bool:
+        """Whether every network was trained in float32, as published ones are unless they say."""
+        return self.environment.flags.precision == "float32"
+
+    @property
     def label(self) -> str:
         """What was run: study, variant, preset and experiment."""
         return f"{self.study} {self.variant} {self.preset} {self.experiment}"

@@ -93,7 +93,7 @@ def best_record(claim: Claim, experiment: str, records: list[Record]) -> Record 
     """Return the record of an experiment that comes closest to what the claim asks for.
 
     A run that succeeded goes before one that failed, then the claim's variant, its preset, the
-    larger preset, more seeds, the later in the list.
+    larger preset, float32, more seeds, the later in the list.
     """
 
     def closeness(record: Record) -> tuple:
@@ -103,6 +103,7 @@ def best_record(claim: Claim, experiment: str, records: list[Record]) -> Record 
             record.variant == claim.variant,
             record.preset == claim.preset,
             scale,
+            record.in_float32,
             len(record.seeds),
         )
 

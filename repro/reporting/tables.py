@@ -142,13 +142,19 @@ def claim_row(study: str, claim: Claim, verdict: Verdict, entries: Entries, base
 def source_entries(verdict: Verdict, entries: Entries) -> Entries:
     """Return the records that a verdict names as its source, in its order.
 
-    Of several with one label the verdict rests on the one with most seeds, and of these the last.
+    Of several with one label the verdict rests on one in float32, then on the one with most seeds,
+    and of these on the last.
     """
     sources = []
     for label in filter(None, verdict.source.split("; ")):
         named = [entry for entry in reversed(entries) if entry[1].label == label]
-        sources.append(max(named, key=lambda e: (e[1].status == "ok", len(e[1].seeds))))
+        sources.append(max(named, key=_weight_of_entry))
     return sources
+
+
+def _weight_of_entry(entry: tuple[Path, Record]) -> tuple[bool, bool, int]:
+    _, record = entry
+    return record.status == "ok", record.in_float32, len(record.seeds)
 
 
 def suggested_command(study: str, claim: Claim) -> str:

@@ -209,6 +209,16 @@ def test_the_record_closest_to_the_claim_is_judged(make_claim, make_record):
     assert best_record(make_claim(), "layers_12", others).preset == "desk"
 
 
+def test_a_run_in_float32_is_judged_before_one_in_16_bits(make_claim, make_record):
+    # The authors trained in float32; another format is our choice.
+    record = make_record({"mae": around(0.124)})
+    flags = record.environment.flags.model_copy(update={"precision": "mixed_bfloat16"})
+    environment = record.environment.model_copy(update={"flags": flags})
+    other = record.model_copy(update={"environment": environment})
+    for records in ([record, other], [other, record]):
+        assert best_record(make_claim(), "layers_12", records) is record
+
+
 def test_records_of_two_studies_are_refused(make_claim, make_record):
     records = [make_record({"mae": [0.1]}), make_record({"mae": [0.1]}, study="strain_ae")]
     with pytest.raises(ReproError, match="its own study"):
