@@ -78,10 +78,16 @@ class HorovodWorld(World):
         for name, value in HOROVOD_LIMITS.items():
             os.environ.setdefault(name, value)
         self._watchdog.start()
-        if not hvd.mpi_built():
+        # Under srun MPI would need a Slurm that was built for it.
+        if not (found.launcher == "mpirun" and hvd.mpi_built()):
             adopt(found, timeout_s)
         self._meet()
         self.elastic = os.environ.get("HOROVOD_ELASTIC") == "1"
+        if self.size != found.size and not self.elastic:
+            raise NotPossibleHere(
+                f"{found.launcher} started {found.size} processes, but Horovod sees {self.size}: "
+                "its MPI is another one; build it anew with make horovod."
+            )
         self.commit_steps = COMMIT_STEPS if self.elastic else 0
         self._committed: tuple[str, State] | None = None
         self._share: Share | None = None

@@ -21,6 +21,16 @@ DEFAULT_PORT = 29_430
 ADDRESS = "HOROVOD_GLOO_RENDEZVOUS_ADDR"
 PORT = "HOROVOD_GLOO_RENDEZVOUS_PORT"
 SECONDS_BETWEEN_TRIES = 0.2
+# Rank, size, local rank and local size, as Open MPI and as MPICH and its kin call them.
+MPI_VARIABLES = (
+    (
+        "OMPI_COMM_WORLD_RANK",
+        "OMPI_COMM_WORLD_SIZE",
+        "OMPI_COMM_WORLD_LOCAL_RANK",
+        "OMPI_COMM_WORLD_LOCAL_SIZE",
+    ),
+    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
+)
 
 
 @dataclass(frozen=True)
@@ -77,11 +87,12 @@ def place(environment: Mapping[str, str] = os.environ) -> Place | None:
     """
     if "HOROVOD_SIZE" in environment:
         return _horovodrun(environment)
-    if _number(environment, "OMPI_COMM_WORLD_SIZE", 1) != 1:
-        return _mpirun(environment)
     # A batch script runs as a step of one task of its own, whatever was asked for.
     if _number(environment, "SLURM_STEP_NUM_TASKS", 1) != 1 and "SLURM_PROCID" in environment:
         return _srun(environment)
+    for names in MPI_VARIABLES:
+        if _number(environment, names[1], 1) != 1:
+            return _mpirun(environment, *names)
     return None
 
 
@@ -131,18 +142,19 @@ def _horovodrun(environment: Mapping[str, str]) -> Place:
     )
 
 
-def _mpirun(environment: Mapping[str, str]) -> Place:
-    rank = _number(environment, "OMPI_COMM_WORLD_RANK", 0)
-    size = _number(environment, "OMPI_COMM_WORLD_SIZE", 1)
-    local_size = max(_number(environment, "OMPI_COMM_WORLD_LOCAL_SIZE", 1), 1)
+def _mpirun(
+    environment: Mapping[str, str], rank: str, size: str, local_rank: str, local_size: str
+) -> Place:
+    number, count = _number(environment, rank, 0), _number(environment, size, 1)
+    on_machine = max(_number(environment, local_size, 1), 1)
     return Place(
         launcher="mpirun",
-        rank=rank,
-        size=size,
-        local_rank=_number(environment, "OMPI_COMM_WORLD_LOCAL_RANK", 0),
-        local_size=local_size,
-        node=rank // local_size,
-        nodes=-(-size // local_size),
+        rank=number,
+        size=count,
+        local_rank=_number(environment, local_rank, 0),
+        local_size=on_machine,
+        node=number // on_machine,
+        nodes=-(-count // on_machine),
     )
 
 

@@ -11,6 +11,7 @@ MPIRUN = {
     "OMPI_COMM_WORLD_LOCAL_RANK": "1",
     "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
 }
+MPICH = {"PMI_RANK": "3", "PMI_SIZE": "4", "MPI_LOCALRANKID": "1", "MPI_LOCALNRANKS": "2"}
 SRUN = {
     "SLURM_STEP_NUM_TASKS": "4",
     "SLURM_STEP_NUM_NODES": "2",
@@ -30,7 +31,13 @@ HOROVODRUN = {
 
 @pytest.mark.parametrize(
     ("launcher", "variables"),
-    [("mpirun", MPIRUN), ("srun", SRUN), ("horovodrun", HOROVODRUN)],
+    [
+        ("mpirun", MPIRUN),
+        ("mpirun", MPICH),
+        ("srun", SRUN),
+        ("srun", SRUN | MPICH),
+        ("horovodrun", HOROVODRUN),
+    ],
 )
 def test_every_launcher_tells_the_same_place(launcher, variables):
     assert place(variables) == Place(launcher, 3, 4, 1, 2, 1, 2)
