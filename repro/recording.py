@@ -20,6 +20,7 @@ from repro.evaluation.records import (
     DataEntry,
     Environment,
     FigureEntry,
+    Flags,
     NetworkEntry,
     Record,
     RecordedMetric,
@@ -214,7 +215,7 @@ def assemble(
         seeds=trained.seeds,
         status="failed" if reason else "ok",
         reason=reason,
-        command=command(trained),
+        command=command(trained, environment.flags),
         metrics=metrics,
         curves=curves,
         figures=draw_figures(trained, evaluations) if evaluations else {},
@@ -356,7 +357,7 @@ def timings(
     return stages
 
 
-def command(trained: TrainedRun) -> str:
+def command(trained: TrainedRun, flags: Flags) -> str:
     """Return the command that makes this run from nothing, folders by their names alone."""
     choices = trained.choices
     words = ["run", choices.study, "--variant", choices.variant, "--preset", choices.preset]
@@ -372,7 +373,12 @@ def command(trained: TrainedRun) -> str:
         words += ["--deterministic"]
     if trained.data_file is not None:
         words += ["--data", trained.data_file]
-    return provenance.command_line([*words, "--out", trained.folder.resolve().name])
+    if flags.backend == "jax" and flags.world_size > 1:
+        words += ["--devices", str(flags.world_size)]
+    typed = provenance.command_line([*words, "--out", trained.folder.resolve().name])
+    if flags.backend != "tensorflow":
+        return f"KERAS_BACKEND={flags.backend} {typed}"
+    return f"horovodrun -np {flags.world_size} {typed}" if flags.world_size > 1 else typed
 
 
 def _timing(seconds: float, n_samples: int) -> Timing:

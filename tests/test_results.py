@@ -7,7 +7,9 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from repro import results
 from repro.errors import ReproError
@@ -70,6 +72,20 @@ def test_faithful_network_learns_at_desk():
     assert {verdict.status for verdict in record.verdicts} <= {"not comparable", "not run"}
 
 
+@pytest.mark.parametrize("part", ["real", "imag"])
+def test_bfloat16_trains_the_published_network_as_well_as_float32(part):
+    # Mixed precision is offered for every recipe: it must cost no more accuracy than a seed does.
+    losses = {}
+    for name, precision in (("", "float32"), ("-bfloat16", "mixed_bfloat16")):
+        record = read_record(RECORDS / f"mamba-faithful-desk{name}" / "record.json")
+        assert record.environment.flags.precision == precision
+        losses[precision] = list(record.metrics[f"validation_mae/{part}"].values.values())
+    full, mixed = losses["float32"], losses["mixed_bfloat16"]
+    assert len(full) == len(mixed) == 3
+    assert stats.ttest_ind(full, mixed, equal_var=False).pvalue > 0.05, "seeds do not explain it"
+    assert np.mean(mixed) < 1.03 * np.mean(full)
+
+
 def test_readme_and_summary_are_what_the_records_say(tmp_path):
     # A number edited by hand, or a record changed without the table, would no longer be a result.
     shutil.copytree(ROOT / "results" / "records", tmp_path / "results" / "records")
@@ -92,6 +108,16 @@ def test_every_number_of_a_study_readme_is_in_its_record():
             mean = sum(values) / len(values)
             digits = len(shown.partition(".")[2])
             assert round(mean, digits) == float(shown), f"{readme.parent.name}: {metric}"
+
+
+def test_every_ratio_in_the_docs_is_that_of_the_benchmarks():
+    benchmarks = json.loads((ROOT / "results" / "benchmarks.json").read_text())["benchmarks"]
+    text = (ROOT / "docs" / "cluster" / "README.md").read_text()
+    rows = re.findall(r"^\|.*\| `([^`]+)` `(\w+)` \| ([-\d.]+) \|$", text, re.MULTILINE)
+    assert rows
+    for name, field, shown in rows:
+        digits = len(shown.partition(".")[2])
+        assert round(benchmarks[name][field], digits) == float(shown), name
 
 
 def test_records_hold_no_path_and_no_host(improved):

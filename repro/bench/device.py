@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ PACKAGES = (
     "tensorflow-cpu",
     "jax",
     "jaxlib",
-    "horovod",
     "nvidia-cudnn-cu12",
     "nvidia-cublas-cu12",
 )
@@ -50,10 +50,10 @@ def sysinfo() -> dict[str, Any]:
     }
 
 
-def package_versions() -> dict[str, str]:
-    """Return the version of each of `PACKAGES` that is installed."""
+def package_versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return the version of each of some packages that is installed."""
     versions = {}
-    for name in PACKAGES:
+    for name in names:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

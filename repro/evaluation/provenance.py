@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import repro
-from repro.bench.device import sysinfo
+from repro.bench.device import package_versions, sysinfo
 from repro.errors import ReproError
 from repro.evaluation.metrics import Metric
 from repro.evaluation.records import (
@@ -157,7 +157,11 @@ def environment(
         threads=_threads(backend),
         world_size=world_size,
     )
-    return Environment(**sysinfo(), flags=flags)
+    facts = sysinfo()
+    # Horovod moves no number of a run that did without it.
+    if world_size > 1 and backend == "tensorflow":
+        facts["packages"] |= package_versions(["horovod"])
+    return Environment(**facts, flags=flags)
 
 
 def command_line(arguments: list[str] | None = None) -> str:

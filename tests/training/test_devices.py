@@ -69,7 +69,10 @@ def test_jax_trains_in_16_bits_on_two_devices_and_says_so_in_the_record(tmp_path
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    flags = json.loads((tmp_path / "record.json").read_text())["environment"]["flags"]
+    record = json.loads((tmp_path / "record.json").read_text())
+    assert record["command"].startswith("KERAS_BACKEND=jax repro run mamba")
+    assert "--devices 2" in record["command"]
+    flags = record["environment"]["flags"]
     assert flags["world_size"] == 2
     assert (flags["backend"], flags["precision"]) == ("jax", "mixed_bfloat16")
 

@@ -302,8 +302,20 @@ def test_two_workers_go_the_whole_way_to_one_record(tmp_path):
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "run" / "record.json").read_text())
     assert record["environment"]["flags"]["world_size"] == 2
+    assert record["environment"]["packages"]["horovod"].startswith("0.28.1+repro")
+    assert record["command"].startswith("horovodrun -np 2 repro run mamba")
     assert record["status"] == "ok"
     assert done.stdout.count("[1]<stdout>") == 0, "only the leading rank tells the result"
+
+
+def test_ranks_with_other_options_are_refused_before_anything_is_trained(tmp_path):
+    command = [str(launch.BIN / "repro"), "train", "mamba", "--out", str(tmp_path), "--quiet"]
+    few = ["--set", "train=16", "--set", "validation=2", "--set", "test=2", "--set"]
+    commands = [[*command, *few, f"recipe.epochs={epochs}"] for epochs in (1, 2)]
+    for rank in launch.srun(commands):
+        assert rank.returncode == ReproError.exit_status
+        assert "error: Rank 1 has other configuration than rank 0" in rank.stderr
+    assert not list(tmp_path.glob("seed-*"))
 
 
 def test_jax_is_not_trained_by_horovod(monkeypatch, tmp_path):
