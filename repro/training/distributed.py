@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from repro.training.state import State
 
 TIMEOUT_S = 600.0  # the first step may wait for a compiler
+MEETING_S = 120.0  # machines of a cluster start at different times
 COMMIT_STEPS = 10
 # Horovod's own limits end what the watchdog here cannot see, such as a peer that is stopped.
 HOROVOD_LIMITS = {"HOROVOD_GLOO_TIMEOUT_SECONDS": "120", "HOROVOD_STALL_CHECK_TIME_SECONDS": "120"}
@@ -73,15 +74,17 @@ class HorovodWorld(World):
 
         self._hvd = hvd
         self.rank, self.size = found.rank, found.size
-        self._watchdog = Watchdog(timeout_s, self._describe)
+        self._watchdog = Watchdog(max(timeout_s, MEETING_S), self._describe)
         self._choose_gpu(found.local_rank)
         for name, value in HOROVOD_LIMITS.items():
             os.environ.setdefault(name, value)
         self._watchdog.start()
         # Under srun MPI would need a Slurm that was built for it.
         if not (found.launcher == "mpirun" and hvd.mpi_built()):
-            adopt(found, timeout_s)
+            adopt(found, self._watchdog.timeout_s)
         self._meet()
+        self._watchdog.beat()
+        self._watchdog.timeout_s = timeout_s
         self.elastic = os.environ.get("HOROVOD_ELASTIC") == "1"
         if self.size != found.size and not self.elastic:
             raise NotPossibleHere(

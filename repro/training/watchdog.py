@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 from repro.errors import NotPossibleHere
 
+SECONDS_FOR_THE_OTHERS = 4.0
+
 
 class Watchdog:
     """Ends this process with a message when it has given no sign of life for too long.
@@ -22,10 +24,15 @@ class Watchdog:
         Time without a sign of life [s].
     name : callable
         Returns how the message calls this process.
+
+    Attributes
+    ----------
+    timeout_s : float
+        May be changed while it watches.
     """
 
     def __init__(self, timeout_s: float, name: Callable[[], str]):
-        self._timeout_s, self._name = timeout_s, name
+        self.timeout_s, self._name = timeout_s, name
         self._stopped = threading.Event()
         self._paused = False
         self.beat()
@@ -52,17 +59,19 @@ class Watchdog:
         self._paused = False
 
     def _watch(self) -> None:
-        while not self._stopped.wait(min(1.0, self._timeout_s / 10)):
-            if not self._paused and time.monotonic() - self._last > self._timeout_s:
+        while not self._stopped.wait(min(1.0, self.timeout_s / 10)):
+            if not self._paused and time.monotonic() - self._last > self.timeout_s:
                 self._end()
 
     def _end(self) -> None:
         sys.stderr.write(
-            f"error: {self._name()} took no step for {self._timeout_s:g} s: this rank or another "
+            f"error: {self._name()} took no step for {self.timeout_s:g} s: this rank or another "
             "hangs. The state after the last whole epoch is kept: the same command goes on from "
             "there. This rank is at:\n"
         )
         faulthandler.dump_traceback()
         sys.stderr.flush()
+        # A launcher ends the other ranks with the first: they shall have their say before.
+        time.sleep(SECONDS_FOR_THE_OTHERS)
         # The main thread may wait in a library for ever: no orderly way out.
         os._exit(NotPossibleHere.exit_status)

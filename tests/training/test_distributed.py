@@ -251,12 +251,12 @@ def test_the_same_command_goes_on_after_a_lost_rank(alone, broken_off):
 @pytest.mark.parametrize("how", ["sleep", "stop"])
 def test_a_rank_that_hangs_ends_the_run_with_a_message_and_no_process_left(tmp_path, how):
     wrong = {"rank": 1, "step": 8, "how": how}
-    options = {"folder": str(tmp_path), "cases": ONCE, "wrong": wrong, "timeout_s": 8}
+    options = {"folder": str(tmp_path), "cases": ONCE, "wrong": wrong, "timeout_s": 15}
     done = launch.horovodrun(launch.script(options), "-np", 2, limit_s=150)
     assert done.returncode != 0
-    assert "Rank 0 of 2 took no step for 8 s: this rank or another hangs" in done.stderr
+    assert "Rank 0 of 2 took no step for 15 s: this rank or another hangs" in done.stderr
     if how == "sleep":
-        assert "Rank 1 of 2 took no step for 8 s" in done.stderr
+        assert "Rank 1 of 2 took no step for 15 s" in done.stderr
         assert "go_wrong" in done.stderr, "the message says where the rank hangs"
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(p.info)]
     assert len(load_state(tmp_path / "plain").history) == 1
