@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from repro.datasets.batches import Share
 from repro.errors import NotPossibleHere, ReproError
 from repro.training.gradient_sums import SUMS
+from repro.training.horovod_found import require_horovod
 from repro.training.launchers import Place, adopt, place
 from repro.training.watchdog import Watchdog
 from repro.training.world import ALONE, World, make_current
@@ -35,16 +35,17 @@ COMMIT_STEPS = 10
 HOROVOD_LIMITS = {"HOROVOD_GLOO_TIMEOUT_SECONDS": "120", "HOROVOD_STALL_CHECK_TIME_SECONDS": "120"}
 
 
-def join(timeout_s: float = TIMEOUT_S) -> World:
-    """Meet the processes that were started together with this one.
+@contextmanager
+def join(timeout_s: float = TIMEOUT_S) -> Iterator[World]:
+    """Train together with the processes that were started with this one.
 
     Parameters
     ----------
     timeout_s : float
         Time without a step after which a rank gives up [s].
 
-    Returns
-    -------
+    Yields
+    ------
     World
         `ALONE` for a process that was started by itself.
 
@@ -57,12 +58,18 @@ def join(timeout_s: float = TIMEOUT_S) -> World:
     """
     found = place()
     if found is None:
-        return ALONE
+        yield ALONE
+        return
     _require_tensorflow(found)
-    from repro.training.horovod_wheel import installed
-
-    installed()
-    return HorovodWorld(found, timeout_s)
+    require_horovod()
+    world = HorovodWorld(found, timeout_s)
+    make_current(world)
+    try:
+        yield world
+    finally:
+        make_current(ALONE)
+        world.stop_watching()
+    world.leave()
 
 
 class HorovodWorld(World):
@@ -98,21 +105,13 @@ class HorovodWorld(World):
         self._start = tf.Variable(0, trainable=False)
         self._batch = tf.Variable(0, trainable=False)
 
-    def __enter__(self) -> Self:
-        make_current(self)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def stop_watching(self) -> None:
+        """Let this rank take its time from now on."""
         self._watchdog.stop()
-        make_current(ALONE)
-        # After an error the others may not come to the common end.
-        if error is None:
-            self._hvd.shutdown()
+
+    def leave(self) -> None:
+        """End the job together with the other ranks; after an error they may not come to it."""
+        self._hvd.shutdown()
 
     def run(self, work: Callable[[], None]) -> None:
         """Do work in which all ranks take part; in an elastic job, anew when ranks come or go.

@@ -1,32 +1,34 @@
 """Horovod for the TensorFlow that is installed: built once, kept as a wheel, and checked.
 
 ``python -m repro.training.horovod_wheel`` is what ``make horovod`` runs. No wheel of Horovod is
-published, and its source package does not compile against a recent TensorFlow as it stands.
+published, and its source package needs `PATCHES` to compile against a recent TensorFlow.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import platform
 import re
-import runpy
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.machinery import PathFinder
-from importlib.metadata import Distribution, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from repro.errors import NotPossibleHere, ReproError
+from repro.training.horovod_found import (
+    Nccl,
+    find_nccl,
+    require_horovod,
+    tensorflow_package,
+    which,
+)
+from repro.training.horovod_patches import LOCAL_VERSION, PATCHES, VERSION
 
-VERSION = "0.28.1"
-TENSORFLOWS = ("tensorflow", "tensorflow-cpu")
 BUILD_VARIABLES = {
     "HOROVOD_WITH_TENSORFLOW": "1",
     "HOROVOD_WITH_GLOO": "1",
@@ -42,109 +44,6 @@ LOG_LINES = 20
 ERROR = re.compile(r"CMake Error|: (fatal )?error: |^\s*ERROR: ")
 CHECK_LIMIT_S = 300.0
 ADD_UP = "from repro.training.horovod_wheel import add_up; add_up()"
-
-
-@dataclass(frozen=True)
-class Patch:
-    """A change of Horovod's source.
-
-    Parameters
-    ----------
-    file : str
-        Which file of the source package.
-    old, new : str
-        What is replaced, once, and by what.
-    """
-
-    file: str
-    old: str
-    new: str
-
-    def applied(self, text: str) -> str:
-        """Return the file's text with the change.
-
-        Raises
-        ------
-        ReproError
-            If the text to replace does not stand there once.
-        """
-        if text.count(self.old) != 1:
-            first_line = self.old.splitlines()[0]
-            raise ReproError(
-                f"The package index gave another source of Horovod {VERSION} than the published "
-                f"one: {self.file} lacks '{first_line}', which has to be changed; use another "
-                "index."
-            )
-        return text.replace(self.old, self.new)
-
-
-PATCHES = (
-    # Horovod inside compiled networks, which nothing here uses: TensorFlow no longer has its
-    # headers.
-    Patch(
-        "horovod/tensorflow/CMakeLists.txt",
-        'list(APPEND TF_SOURCES "${PROJECT_SOURCE_DIR}/horovod/tensorflow/xla_mpi_ops.cc")\n',
-        "",
-    ),
-    # Horovod calls this function of TensorFlow, whose libraries no longer export it.
-    Patch(
-        "horovod/tensorflow/mpi_ops.cc",
-        "namespace horovod {\nnamespace tensorflow {\n",
-        """\
-#if HAVE_GPU
-GpuStreamHandle stream_executor::gpu::AsGpuStreamValue(Stream* stream) {
-  return static_cast<GpuStreamHandle>(stream->platform_specific_handle().stream);
-}
-#endif
-namespace horovod {
-namespace tensorflow {
-""",
-    ),
-    # The ranks would meet by the chosen network interface, and then look for each other by host
-    # name, which Debian maps to the loopback address.
-    Patch(
-        "horovod/common/gloo/gloo_context.cc",
-        """\
-  attr device_attr;
-  device_attr.iface = gloo_iface_;
-  device_attr.ai_family = AF_UNSPEC;
-  auto dev = CreateDevice(device_attr);
-
-  global_ctx = global_context.ctx;
-""",
-        """\
-  attr device_attr;
-  gloo_iface_ = global_context.gloo_iface_;
-  device_attr.iface = gloo_iface_;
-  device_attr.ai_family = AF_UNSPEC;
-  auto dev = CreateDevice(device_attr);
-
-  global_ctx = global_context.ctx;
-""",
-    ),
-)
-# Part of the version, so that a Horovod with other changes is known and replaced.
-CHANGES = hashlib.sha256(repr(PATCHES).encode()).hexdigest()[:8]
-LOCAL_VERSION = f"{VERSION}+repro.{CHANGES}"
-
-
-@dataclass(frozen=True)
-class Nccl:
-    """Where on this machine the parts are that sums on GPUs need.
-
-    Parameters
-    ----------
-    cuda : pathlib.Path
-        The CUDA toolkit, with ``bin/nvcc``.
-    headers : pathlib.Path
-        The folder of ``nccl.h``.
-    library : pathlib.Path
-        The file ``libnccl.so``, whatever number follows.
-    """
-
-    cuda: Path
-    headers: Path
-    library: Path
 
 
 @dataclass(frozen=True)
@@ -188,33 +87,6 @@ def main() -> None:
     sys.stdout.write(f"Horovod {VERSION} for {build.tensorflow}, with {_listed(parts)}.\n")
 
 
-def installed(path: Sequence[str] | None = None) -> None:
-    """Refuse to go on without a Horovod for the TensorFlow that is installed; import neither.
-
-    Parameters
-    ----------
-    path : sequence of str, optional
-        Folders to look for packages in; `sys.path` if not given.
-
-    Raises
-    ------
-    NotPossibleHere
-        If Horovod is missing, or was built without TensorFlow or for another version of it.
-    """
-    path = sys.path if path is None else path
-    horovod = _package_folder("horovod", path)
-    if horovod is None:
-        raise NotPossibleHere("Horovod is not installed: run make horovod.")
-    theirs = _tensorflow_of(horovod)
-    if theirs is None:
-        raise NotPossibleHere("Horovod was built without TensorFlow: run make horovod.")
-    ours = _tensorflow(path)[1]
-    if _numbers(theirs) != _numbers(ours):
-        raise NotPossibleHere(
-            f"Horovod was built for TensorFlow {theirs}, but {ours} is installed: run make horovod."
-        )
-
-
 def possible_build(
     path: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
 ) -> Build:
@@ -235,9 +107,9 @@ def possible_build(
     """
     path = sys.path if path is None else path
     return Build(
-        tensorflow=" ".join(_tensorflow(path)),
-        mpi=_which("mpicxx", environment) is not None,
-        nccl=_find_nccl(path, environment),
+        tensorflow=" ".join(tensorflow_package(path)),
+        mpi=which("mpicxx", environment) is not None,
+        nccl=find_nccl(path, environment),
     )
 
 
@@ -313,85 +185,10 @@ def _listed(parts: frozenset[str]) -> str:
 def _working_parts() -> frozenset[str]:
     """Return what the installed Horovod was built with; nothing if it is missing or broken."""
     try:
-        installed()
+        require_horovod()
         return check() if version("horovod") == LOCAL_VERSION else frozenset()
     except NotPossibleHere:
         return frozenset()
-
-
-def _package_folder(name: str, path: Sequence[str]) -> Path | None:
-    found = PathFinder.find_spec(name, path)
-    return Path(found.origin).parent if found and found.origin else None
-
-
-def _tensorflow(path: Sequence[str]) -> tuple[str, str]:
-    """Return name and version of the package that TensorFlow comes from."""
-    for name in TENSORFLOWS:
-        for found in Distribution.discover(name=name, path=list(path)):
-            return name, found.version
-    raise NotPossibleHere("TensorFlow is not installed: run make setup.")
-
-
-def _tensorflow_of(horovod: Path) -> str | None:
-    """Return the version of TensorFlow that the Horovod in a folder was built for, if any."""
-    try:
-        return json.loads((horovod / "metadata.json").read_text(encoding="utf-8")).get("tensorflow")
-    except (OSError, ValueError):
-        return None
-
-
-def _numbers(version: str) -> list[str]:
-    return re.findall(r"\d+", version)[:3]
-
-
-def _find_nccl(path: Sequence[str], environment: Mapping[str, str]) -> Nccl | None:
-    """Return what sums on GPUs need, unless some of it is missing or TensorFlow knows no GPUs."""
-    cuda = _find_cuda(_cuda_release_of_tensorflow(path), environment)
-    if cuda is None:
-        return None
-    # The package that TensorFlow itself loads comes before others: a process holds one NCCL.
-    packages = [Path(folder) / "nvidia/nccl" for folder in path]
-    for home in [*_homes(environment, "HOROVOD_NCCL_HOME"), *packages, cuda, Path("/usr")]:
-        libraries = [*home.glob("lib*/libnccl.so*"), *home.glob("lib/*/libnccl.so*")]
-        if libraries and (home / "include/nccl.h").is_file():
-            return Nccl(cuda, home / "include", min(libraries))
-    return None
-
-
-def _find_cuda(release: str | None, environment: Mapping[str, str]) -> Path | None:
-    """Return the CUDA toolkit of a release, such as ``"12"``."""
-    homes = _homes(environment, "HOROVOD_CUDA_HOME", "CUDA_HOME")
-    if compiler := _which("nvcc", environment):
-        homes.append(Path(compiler).resolve().parents[1])
-    homes.append(Path("/usr/local/cuda"))
-    # Kernels and the runtime that TensorFlow loads for them must be of one release.
-    return next((home for home in homes if release and _cuda_release(home) == release), None)
-
-
-def _cuda_release(home: Path) -> str | None:
-    header = home / "include/cuda_runtime_api.h"
-    if not (header.is_file() and (home / "bin/nvcc").is_file()):
-        return None
-    text = header.read_text(encoding="utf-8", errors="replace")
-    version = re.search(r"#define\s+CUDART_VERSION\s+(\d+)\d{3}\b", text)
-    return version[1] if version else None
-
-
-def _cuda_release_of_tensorflow(path: Sequence[str]) -> str | None:
-    tensorflow = _package_folder("tensorflow", path)
-    facts = tensorflow and tensorflow / "python/platform/build_info.py"
-    if not (facts and facts.is_file()):
-        return None
-    version = runpy.run_path(str(facts))["build_info"].get("cuda_version", "")
-    return version.partition(".")[0] or None
-
-
-def _homes(environment: Mapping[str, str], *names: str) -> list[Path]:
-    return [Path(environment[name]).absolute() for name in names if environment.get(name)]
-
-
-def _which(tool: str, environment: Mapping[str, str]) -> str | None:
-    return shutil.which(tool, path=environment.get("PATH", os.defpath))
 
 
 def _cache() -> Path:
@@ -455,7 +252,7 @@ def _link_library(nccl: Nccl, folder: Path) -> None:
 
 
 def _require_tools(environment: Mapping[str, str]) -> None:
-    missing = [tool for tool in TOOLS if _which(tool, environment) is None]
+    missing = [tool for tool in TOOLS if which(tool, environment) is None]
     if missing:
         raise NotPossibleHere(
             f"Building Horovod needs {' and '.join(missing)}, which this machine lacks: install "

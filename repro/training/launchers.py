@@ -102,7 +102,9 @@ def launched_as_leader(environment: Mapping[str, str] = os.environ) -> bool:
     return found is None or found.rank == 0
 
 
-def adopt(found: Place, timeout_s: float, environment: MutableMapping[str, str] = os.environ):
+def adopt(
+    found: Place, timeout_s: float, environment: MutableMapping[str, str] = os.environ
+) -> None:
     """Tell Horovod this process's place, and let rank 0 serve the ranks' first meeting.
 
     Parameters

@@ -5,16 +5,9 @@ from pathlib import Path
 import pytest
 
 from repro.errors import NotPossibleHere, ReproError
-from repro.training.horovod_wheel import (
-    LOCAL_VERSION,
-    PATCHES,
-    VERSION,
-    Build,
-    Nccl,
-    installed,
-    possible_build,
-    wheel,
-)
+from repro.training.horovod_found import Nccl, require_horovod
+from repro.training.horovod_patches import LOCAL_VERSION, PATCHES, VERSION
+from repro.training.horovod_wheel import Build, possible_build, wheel
 
 ROOT = Path(__file__).resolve().parents[2]
 TENSORFLOW = "tensorflow-cpu 2.21.0"
@@ -116,7 +109,7 @@ def test_a_machine_without_a_compiler_is_told_so(tmp_path, monkeypatch):
 def test_a_fitting_horovod_is_accepted_without_being_imported(tmp_path):
     add_tensorflow(tmp_path)
     add_horovod(tmp_path, '{"tensorflow": "2.21.0", "dummy": "none"}')
-    installed([str(tmp_path)])
+    require_horovod([str(tmp_path)])
 
 
 @pytest.mark.parametrize(
@@ -133,19 +126,19 @@ def test_a_horovod_that_does_not_fit_is_refused(tmp_path, metadata, named):
     add_tensorflow(tmp_path)
     add_horovod(tmp_path, metadata)
     with pytest.raises(NotPossibleHere, match=f"{named}.*run make horovod"):
-        installed([str(tmp_path)])
+        require_horovod([str(tmp_path)])
 
 
 def test_a_missing_horovod_is_told(tmp_path):
     add_tensorflow(tmp_path)
     with pytest.raises(NotPossibleHere, match="not installed: run make horovod"):
-        installed([str(tmp_path)])
+        require_horovod([str(tmp_path)])
 
 
 def test_a_missing_tensorflow_is_told(tmp_path):
     add_horovod(tmp_path, '{"tensorflow": "2.21.0", "dummy": "none"}')
     with pytest.raises(NotPossibleHere, match="TensorFlow is not installed: run make setup"):
-        installed([str(tmp_path)])
+        require_horovod([str(tmp_path)])
 
 
 def test_mpi_is_built_in_where_its_compiler_is_found(tmp_path):
