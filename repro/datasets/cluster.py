@@ -207,7 +207,7 @@ def _open_client(address: str) -> Client:
             kind = thread.submit(asyncio.run, _ask_kind(address)).result()
         if kind == "Scheduler":
             return Client(address, timeout=CONNECT_SECONDS)
-    except Exception:
+    except (OSError, TimeoutError, ValueError, TypeError, KeyError):
         raise NotPossibleHere(
             f"No dask scheduler answers at {address} within {CONNECT_SECONDS} s: start one with "
             "`dask scheduler`, or correct the address."
