@@ -207,7 +207,9 @@ def _open_client(address: str) -> Client:
             kind = thread.submit(asyncio.run, _ask_kind(address)).result()
         if kind == "Scheduler":
             return Client(address, timeout=CONNECT_SECONDS)
-    except (OSError, TimeoutError, ValueError, TypeError, KeyError):
+    # What another kind of server answers is read as dask's and fails in any way, for want of
+    # memory too.
+    except Exception:
         raise NotPossibleHere(
             f"No dask scheduler answers at {address} within {CONNECT_SECONDS} s: start one with "
             "`dask scheduler`, or correct the address."

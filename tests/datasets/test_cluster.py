@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -393,6 +394,25 @@ def test_a_server_that_is_not_dasks_does_not_hold_the_build(toy, tmp_path, monke
         silent = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(NotPossibleHere, match="No dask scheduler answers"):
             build(toy.resolve("tiny"), tmp_path / "a.h5", scheduler=silent)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.0 400 Bad Request\r\n\r\n" * 9, b"\0" * 64, b""])
+def test_a_server_that_answers_in_another_tongue_is_told(toy, tmp_path, monkeypatch, answer):
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    with server.accept()[0] as visitor:
+                        visitor.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(NotPossibleHere, match="No dask scheduler answers"):
+            build(toy.resolve("tiny"), tmp_path / "a.h5", scheduler=address)
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
 
 
 def test_the_address_of_a_worker_is_told_from_the_schedulers(toy, address, tmp_path):
