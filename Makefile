@@ -21,7 +21,7 @@ setup: .setup-stamp
 	    test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
 	    test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; \
 	fi; \
-	"$$uv" pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[cpu,test,croissant]'
+	"$$uv" pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[cpu,fft,test,oracle,croissant]'
 	@touch $@
 
 reproduce: setup

@@ -347,10 +347,12 @@ def timings(
     built = trained.folder / BUILD_TIME_FILE
     if trained.data_file is None and built.exists():
         stages["data"] = _timing(float(built.read_text()), spec.n_samples)
-    for task, seeds in curves.items():
-        seconds = sum(sum(columns.get("seconds", [])) for columns in seeds.values())
-        epochs = sum(len(columns.get("epoch", [])) for columns in seeds.values())
-        stages[f"train {task}"] = _timing(seconds, epochs * spec.counts["train"])
+    for task in trained.tasks:
+        seeds = curves[task.name].values()
+        seconds = sum(sum(columns.get("seconds", [])) for columns in seeds)
+        epochs = sum(len(columns.get("epoch", [])) for columns in seeds)
+        n_examples = len(task.examples(trained.dataset.rows("train")))
+        stages[f"train {task.name}"] = _timing(seconds, epochs * n_examples)
     if evaluation_seconds is not None:
         n_samples = len(trained.seeds) * spec.counts["test"]
         stages["evaluate"] = _timing(evaluation_seconds, n_samples)

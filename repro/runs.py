@@ -33,6 +33,7 @@ Progress = Callable[[int, int], None]
 RECIPE_PREFIX = "recipe."
 DATA_FILE = "data.h5"
 RECORD_FILE = "record.json"
+WORTH_TELLING_S = 60.0  # of a build [s]
 BUILD_TIME_FILE = "data.seconds"
 
 
@@ -126,11 +127,22 @@ def build_data(
     NotPossibleHere
         If the dask cluster of the scheduler cannot be used.
     """
-    from repro.datasets.build import build
+    from repro.datasets.build import build, estimate_seconds
 
     spec = resolve_spec(choices, seed)
+    seconds = None if scheduler else estimate_seconds(spec, path, workers)
+    if seconds is not None and seconds > WORTH_TELLING_S:
+        display.announce(f"data {spec.name} {choices.preset}: {duration(seconds)} on this machine")
     with display.bar(f"data {spec.name} {choices.preset}") as progress:
         return build(spec, path, workers=workers, progress=progress, scheduler=scheduler)
+
+
+def duration(seconds: float) -> str:
+    """Say in words about how long something takes."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"about {seconds / size:.0f} {unit}"
+    return f"about {seconds:.0f} seconds"
 
 
 def resolve_spec(choices: Choices, seed: int | None = None) -> ResolvedSpec:
@@ -262,12 +274,18 @@ def train_task(
 
     recipe = world.follow(task.recipe)
     order_seed = integer_seed(run.seed, "batches", task.name)
+    training, validation = (task.examples(dataset.rows(s)) for s in ("train", "validation"))
+    if not min(len(training), len(validation)):
+        raise ReproError(
+            f"The data set gives {task.name} {len(training)} examples to train on and "
+            f"{len(validation)} to validate with: build one with more samples in each split."
+        )
     clear_session()
     fit(
         task.build_model,
         recipe,
-        Batches(task.load, dataset.rows("train"), recipe.batch_size, order_seed),
-        Batches(task.load, dataset.rows("validation"), recipe.batch_size, None),
+        Batches(task.load, training, recipe.batch_size, order_seed, augmented=task.augmented),
+        Batches(task.load, validation, recipe.batch_size, None),
         folder,
         integer_seed(run.seed, "network", task.name),
         {"task": task.name, **run.model_dump(mode="json")},

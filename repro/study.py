@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import repro.studies
 from repro.datasets.spec import DataSpec, load_spec
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
+    from repro.datasets.batches import Augmented, Load
     from repro.datasets.store import Dataset
     from repro.evaluation.metrics import Evaluation
     from repro.training.recipe import Recipe
@@ -38,16 +39,24 @@ class Task:
     build_model : callable
         Takes nothing, returns the untrained network.
     load : callable
-        Takes sample indices ``(n,)`` int64, returns the network's input and target for them,
-        arrays or dicts of arrays whose first axis is the sample.
+        Takes the numbers of examples, ``(n,)`` int64, returns the network's input and target for
+        them, arrays or dicts of arrays whose first axis is the example.
     recipe : Recipe
         How the network is trained.
+    examples : callable, optional
+        Takes the indices of a split's samples, ``(n_samples,)`` int64, returns the numbers of the
+        examples that they give this network, ``(n,)`` int64. By default a sample is an example.
+    augmented : callable, optional
+        What `load` does, for training: takes a seed for each example too, ``(n,)`` uint64, and may
+        alter the example by what it draws.
     """
 
     name: str
     build_model: Callable[[], keras.Model]
-    load: Callable[[np.ndarray], tuple[Any, Any]]
+    load: Load
     recipe: Recipe
+    examples: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
+    augmented: Augmented | None = None
 
 
 @dataclass(frozen=True)

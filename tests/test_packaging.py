@@ -28,14 +28,15 @@ def normal(name: str) -> str:
 
 
 def requirements(text: str) -> list[str]:
-    return [normal(re.split(r"[\s<>=\[;]", r)[0]) for r in re.split(r"[\n;]", text) if r.strip()]
+    return [normal(re.split(r"[\s<>=\[;]", r)[0]) for r in text.splitlines() if r.strip()]
 
 
+EXTRAS = ("cpu", "fft", "test", "oracle", "croissant")  # what `make setup` installs
 INSTALLED = {
     name
     for text in (
         SETUP["options"]["install_requires"],
-        *(SETUP["options.extras_require"][extra] for extra in ("cpu", "test", "croissant")),
+        *(SETUP["options.extras_require"][extra] for extra in EXTRAS),
     )
     for name in requirements(text)
 }

@@ -26,8 +26,7 @@ NAMES = sorted(studies())
 VARIANTS = [(name, variant) for name in NAMES for variant in studies()[name].variants]
 BACKENDS = ("tensorflow", "jax")
 FEW = {"train": 6, "validation": 2, "test": 2}
-BATCH = 2
-STEPS = np.arange(sum(FEW.values())).reshape(-1, BATCH)
+BATCH, N_STEPS = 2, 5
 # Largest difference between the backends in float32, as a share of the norm of all losses, outputs
 # or weight changes of a network. Measured: losses 1e-7, two roundings; outputs 2e-6, where large
 # numbers are subtracted; weight changes 2e-5, since Adam divides each gradient by its own size and
@@ -63,8 +62,13 @@ def built(task, policy="float32", seed=0):
         return task.build_model()
 
 
+def few_examples(task):
+    """Return the numbers of a few examples in batches, over again where there are too few."""
+    return np.resize(task.examples(np.arange(sum(FEW.values()))), (N_STEPS, BATCH))
+
+
 def sample(task):
-    return task.load(np.arange(BATCH))
+    return task.load(few_examples(task)[0])
 
 
 def test_no_study_is_a_surprise():
@@ -116,6 +120,23 @@ def test_tasks_have_different_names(tasks):
     names = [task.name for task in tasks]
     assert names
     assert len(set(names)) == len(names), "two networks would be trained in one folder"
+
+
+def test_an_example_is_altered_by_its_seed_alone(tasks):
+    for task in tasks:
+        if task.augmented is None:
+            continue
+        examples, seeds = few_examples(task)[0], np.arange(BATCH, dtype=np.uint64)
+        inputs, answers = map(keras.tree.flatten, task.augmented(examples, seeds))
+        again, _ = map(keras.tree.flatten, task.augmented(examples, seeds))
+        other, _ = map(keras.tree.flatten, task.augmented(examples, seeds + np.uint64(9)))
+        reverse, _ = map(keras.tree.flatten, task.augmented(examples[::-1], seeds[::-1]))
+        assert _equal(inputs, again)
+        assert not _equal(inputs, other), f"{task.name} is trained on the same inputs every epoch"
+        assert _equal(inputs, [array[::-1] for array in reverse]), "it depends on its neighbours"
+        clear, true = map(keras.tree.flatten, task.load(examples))
+        assert [a.shape for a in inputs] == [a.shape for a in clear]
+        assert _equal(answers, true)
 
 
 def test_every_trainable_variable_gets_a_finite_gradient_that_is_not_zero(tasks):
@@ -285,7 +306,7 @@ def train_few_steps(task, policy, weights):
     model.compile(task.recipe.build_optimizer(100), task.recipe.build_loss(), jit_compile=jax)
     outputs = keras.tree.flatten(model.predict_on_batch(sample(task)[0]))
     arrays = {
-        "loss": np.array([model.train_on_batch(*task.load(rows)) for rows in STEPS]),
+        "loss": np.array([model.train_on_batch(*task.load(e)) for e in few_examples(task)]),
         **numbered("output", outputs),
         **numbered("weight", model.get_weights()),
     }

@@ -14,6 +14,7 @@ from repro.seeds import generator
 
 Arrays = np.ndarray | Mapping[str, np.ndarray]
 Load = Callable[[np.ndarray], tuple[Arrays, Arrays]]
+Augmented = Callable[[np.ndarray, np.ndarray], tuple[Arrays, Arrays]]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class Batches(keras.utils.PyDataset):
         Seed of the order; ``None`` keeps the order of ``rows`` in every epoch.
     drop_remainder : bool
         Leave out the last batch of an epoch if it is smaller than ``batch_size``.
+    augmented : callable, optional
+        Called instead of ``load``, with row numbers and a seed for each of them, ``(n,)`` uint64;
+        the seed of a row depends on ``seed``, its place in ``rows`` and the epoch alone.
 
     Raises
     ------
@@ -83,9 +87,10 @@ class Batches(keras.utils.PyDataset):
         batch_size: int,
         seed: int | None,
         drop_remainder: bool = False,
+        augmented: Augmented | None = None,
     ):
         super().__init__()
-        self.load = load
+        self.load, self.augmented = load, augmented
         self.rows = np.asarray(rows, dtype=np.int64)
         self.batch_size = batch_size
         self.seed = seed
@@ -98,6 +103,8 @@ class Batches(keras.utils.PyDataset):
             raise ReproError(
                 f"The batch size is {self.batch_size}: choose a whole number of at least 1."
             )
+        if self.augmented is not None and self.seed is None:
+            raise ReproError("Augmented batches need a seed: give one.")
         if self.n_samples == 0:
             raise ReproError(
                 f"{len(self.rows)} samples do not fill one batch of {self.batch_size}: "
@@ -118,10 +125,13 @@ class Batches(keras.utils.PyDataset):
     @epoch.setter
     def epoch(self, epoch: int) -> None:
         self._epoch = epoch
-        self._order = self.rows
+        self._order = np.arange(len(self.rows))
         if self.seed is not None:
             shuffle = generator(self.seed, "order of samples", str(epoch))
-            self._order = shuffle.permutation(self.rows)
+            self._order = shuffle.permutation(len(self.rows))
+        if self.augmented is not None:
+            draw = generator(self.seed, "augmentation", str(epoch))
+            self._seeds = draw.integers(2**64, size=len(self.rows), dtype=np.uint64)
 
     def __len__(self) -> int:
         return -(-self.n_samples // self.batch_size)
@@ -129,7 +139,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Arrays, Arrays]:
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        return self.load(self._rows_of_batch(index))
+        return self._read(self._places_of_batch(index))
 
     def __iter__(self) -> Iterator[tuple[Arrays, Arrays]]:
         """Yield an epoch's batches."""
@@ -151,9 +161,9 @@ class Batches(keras.utils.PyDataset):
         """
 
         def read(index: int) -> tuple[Arrays, Arrays, Share]:
-            rows = self._rows_of_batch(index)
-            share = Share.of(len(rows), rank, size)
-            return *self.load(rows[share.start : share.stop]), share
+            places = self._places_of_batch(index)
+            share = Share.of(len(places), rank, size)
+            return *self._read(places[share.start : share.stop]), share
 
         if first >= len(self):
             return
@@ -165,7 +175,12 @@ class Batches(keras.utils.PyDataset):
                 yield current
             yield coming.result()
 
-    def _rows_of_batch(self, index: int) -> np.ndarray:
+    def _read(self, places: np.ndarray) -> tuple[Arrays, Arrays]:
+        if self.augmented is not None:
+            return self.augmented(self.rows[places], self._seeds[places])
+        return self.load(self.rows[places])
+
+    def _places_of_batch(self, index: int) -> np.ndarray:
         start = index * self.batch_size
         return self._order[: self.n_samples][start : start + self.batch_size]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import fcntl
 import hashlib
@@ -24,6 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from repro.datasets import cluster
 from repro.datasets.atomic import replacing
+from repro.datasets.emd import find_axes
 from repro.datasets.spec import ResolvedSpec
 from repro.datasets.store import (
     METADATA_BYTES,
@@ -79,7 +81,9 @@ def build(
         _require_same(spec, out)
         parts.remove_leftovers()
         return out
-    with parts.claimed(_source_hash(load_generator(spec.generator))):
+    generator = load_generator(spec.generator)
+    find_axes(spec)  # a missing one is told before the work, not after it
+    with parts.claimed(source_hash(generator)):
         missing = parts.missing()
         _require_room(parts, len(missing))
         report = _reporter(parts, missing, progress)
@@ -90,6 +94,26 @@ def build(
         write_dataset(out, spec, (parts.read(start) for start in parts.starts))
         parts.remove()
     return out
+
+
+def estimate_seconds(spec: ResolvedSpec, out: str | Path, workers: int = 1) -> float | None:
+    """Return how long `build` will take on this machine, by a short trial [s].
+
+    None where the generator's module has no function ``seconds_per_sample``.
+
+    Parameters
+    ----------
+    spec, out, workers
+        As `build` takes them; shards that are done are left out.
+    """
+    generator = load_generator(spec.generator)
+    trial = getattr(importlib.import_module(generator.__module__), "seconds_per_sample", None)
+    if trial is None or Path(out).exists():
+        return None
+    parts = Parts(Path(out).with_name(Path(out).name + ".parts"), spec)
+    n_missing = sum(parts.count(start) for start in parts.missing())
+    with threadpool_limits(1):
+        return trial(dict(spec.parameters)) * n_missing / min(workers, max(n_missing, 1))
 
 
 def load_generator(name: str) -> Generator:
@@ -329,6 +353,25 @@ def _is_whole(shard: Path) -> bool:
         return False
 
 
-def _source_hash(generate: Generator) -> str:
-    path = importlib.import_module(generate.__module__).__file__
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def source_hash(generate: Generator) -> str:
+    """Hash the generator's module with all that it imports of its own package."""
+    sources: dict[str, bytes] = {}
+    waiting = [generate.__module__]
+    while waiting:
+        module = waiting.pop()
+        if module not in sources:
+            sources[module] = Path(importlib.import_module(module).__file__).read_bytes()
+            waiting += _imported(sources[module], module.rpartition(".")[0])
+    lines = [f"{m} {hashlib.sha256(sources[m]).hexdigest()}\n" for m in sorted(sources)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _imported(source: bytes, package: str) -> Iterator[str]:
+    """Yield the modules of a package that a source file imports."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and package:
+            module = node.module or ""
+            if module.startswith(f"{package}."):
+                yield module
+            elif module == package:
+                yield from (f"{package}.{alias.name}" for alias in node.names)

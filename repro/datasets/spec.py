@@ -28,7 +28,7 @@ from pydantic import (
 from repro.errors import ReproError
 
 SPLITS = ("train", "validation", "test")
-RESERVED_NAMES = {"split", "normalisation"}
+RESERVED_NAMES = {"split", "normalisation", "parameters"}
 
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**63)]
 Scalar = StrictBool | StrictInt | StrictFloat | str
@@ -79,12 +79,13 @@ class Parameter(Strict):
 
 
 class Preset(Strict):
-    """How many samples each split has, and where these numbers come from."""
+    """How many samples each split has, the parameters of this scale, and where these come from."""
 
     train: PositiveInt
     validation: NonNegativeInt
     test: NonNegativeInt
     source: str = ""
+    parameters: dict[str, Value] = {}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -93,13 +94,18 @@ class Preset(Strict):
 
 
 class Variable(Strict):
-    """One array of the data set: the shape of a sample, dtype, unit and how it is normalised."""
+    """One array of the data set: the shape of a sample, dtype, unit and how it is normalised.
+
+    `axes` names the axes of a sample, for other programs: the generator's module then has a
+    function ``axes(parameters)`` that returns values and unit of each by name.
+    """
 
     shape: list[StrictInt | str]
     dtype: Annotated[str, AfterValidator(_check_dtype)]
     unit: str
     about: str
     normalise: Literal["global", "per_point"] | None = None
+    axes: tuple[str, ...] | None = None
 
 
 class ResolvedVariable(Variable):
@@ -131,6 +137,7 @@ class ResolvedSpec(Strict):
     seed: Seed
     shard_size: PositiveInt
     parameters: dict[str, Value]
+    units: dict[str, str] = {}
     counts: dict[Literal["train", "validation", "test"], NonNegativeInt]
     variables: dict[str, ResolvedVariable]
     card: Card
@@ -157,7 +164,8 @@ class ResolvedSpec(Strict):
 class DataSpec(Card):
     """A data spec as written in ``data_specs/``: the family of data sets it can make.
 
-    A shape entry is an integer, the name of an integer parameter, or ``NAME+INTEGER``.
+    A shape entry is an integer, the name of an integer parameter, or ``NAME+INTEGER``; the name of
+    a parameter that is a list stands for its length.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z]\w*$")]
@@ -175,12 +183,14 @@ class DataSpec(Card):
     def _names_agree(self) -> DataSpec:
         for name in self.parameters.keys() & set(SPLITS):
             raise ValueError(f"parameter '{name}' has the name of a split: rename it")
-        for experiment, values in self.experiments.items():
+        overrides = {f"experiment '{name}'": values for name, values in self.experiments.items()}
+        overrides |= {f"preset '{name}'": p.parameters for name, p in self.presets.items()}
+        for where, values in overrides.items():
             for key, value in values.items():
                 try:
                     self._parse(key, value)
                 except ReproError as error:
-                    raise ValueError(f"experiment '{experiment}': {error}") from None
+                    raise ValueError(f"{where}: {error}") from None
         for name, variable in self.variables.items():
             self._check_variable(name, variable)
         return self
@@ -190,13 +200,19 @@ class DataSpec(Card):
             raise ValueError(f"a variable cannot be called '{name}'")
         if variable.normalise and np.dtype(variable.dtype).kind != "f":
             raise ValueError(f"variable '{name}' is normalised but {variable.dtype}, not a float")
+        if variable.axes is not None and len(variable.axes) != len(variable.shape):
+            raise ValueError(
+                f"variable '{name}' names {len(variable.axes)} axes, but its shape has "
+                f"{len(variable.shape)}: name every axis but that of the samples"
+            )
         for entry in variable.shape:
             symbol, plus, more = str(entry).partition("+")
             known = self.parameters.get(symbol)
             is_sum = not plus or more.isdecimal()
-            if isinstance(entry, str) and not (known and type(known.value) is int and is_sum):
+            counts = known and type(known.value) in (int, list)
+            if isinstance(entry, str) and not (counts and is_sum):
                 raise ValueError(
-                    f"variable '{name}': shape entry '{entry}' names no integer parameter"
+                    f"variable '{name}': shape entry '{entry}' names no integer parameter or list"
                 )
 
     def _parse(self, key: str, value: Value) -> Value:
@@ -234,8 +250,9 @@ class DataSpec(Card):
             If a name is unknown or a value has the wrong type.
         """
         experiment = next(iter(self.experiments)) if experiment is None else experiment
-        counts = self._choose("preset", self.presets, preset).counts
-        chosen = self._choose("experiment", self.experiments, experiment)
+        scale = self._choose("preset", self.presets, preset)
+        counts = scale.counts
+        chosen = scale.parameters | self._choose("experiment", self.experiments, experiment)
         values = {name: parameter.value for name, parameter in self.parameters.items()}
         for key, value in {**chosen, **(overrides or {})}.items():
             if key in counts:
@@ -248,6 +265,7 @@ class DataSpec(Card):
             experiment=experiment,
             seed=self.seed if seed is None else _convert_seed(seed),
             parameters=values,
+            units={name: parameter.unit for name, parameter in self.parameters.items()},
             counts=counts,
             variables={name: _resolve(name, v, values) for name, v in self.variables.items()},
             card=self.model_dump(include=set(Card.model_fields)),
@@ -265,11 +283,15 @@ def _resolve(name: str, variable: Variable, values: dict[str, Value]) -> Resolve
     shape = []
     for entry in variable.shape:
         symbol, _, more = str(entry).partition("+")
-        size = entry if isinstance(entry, int) else values[symbol] + int(more or 0)
+        size = entry if isinstance(entry, int) else _count_of(values[symbol]) + int(more or 0)
         if size < 1:
             raise ReproError(f"Variable '{name}' would have {size} entries where '{entry}' stands.")
         shape.append(size)
     return ResolvedVariable(**{**variable.model_dump(), "shape": shape})
+
+
+def _count_of(value: int | list) -> int:
+    return len(value) if isinstance(value, list) else value
 
 
 def _convert(key: str, value: Value, example: Value) -> Value:

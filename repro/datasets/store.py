@@ -2,7 +2,9 @@
 
 Variables lie at the file's top level, contiguous, first axis the sample, so that they can be
 memory-mapped. `split` tells each sample's split; `normalisation/VARIABLE` holds the mean and the
-standard deviation of the training split.
+standard deviation of the training split. The attributes of `parameters` are the parameters of the
+data spec, those of `parameters/units` their units. For the tree that other programs read, see
+`repro.datasets.emd`.
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from repro import __version__
+from repro.datasets import emd
 from repro.datasets.atomic import replacing
 from repro.datasets.spec import SPLITS, ResolvedSpec
 from repro.errors import GateFailed, ReproError
 
 FORMAT = "repro-dataset"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2 added parameters, units and axes; files of 1 are read as well
 ROOT_ATTRIBUTES = ("spec", "spec_fingerprint", "seed", "code_version", "checksum")
 STATISTICS = ("mean", "standard_deviation")
 # Sums run over blocks of this many samples whatever the shards: the same bits come out.
@@ -141,15 +144,18 @@ def write_dataset(path: str | Path, spec: ResolvedSpec, chunks: Iterable[Arrays]
     Raises
     ------
     ReproError
-        If the file exists, the disk is full, or the arrays are not what the spec says.
+        If the file exists, the disk is full, or arrays or axes are not what the spec says.
     """
     path = Path(path)
     if path.exists():
         raise ReproError(f"{path} exists and is never overwritten: move it or choose another name.")
+    axes = emd.find_axes(spec)
     with replacing(path) as partial:
-        _lay_out(partial, spec)
+        _lay_out(partial, spec, emd.stored_bytes(axes))
         with h5py.File(partial, "r+") as file:
             _fill(file, spec, chunks)
+            _write_parameters(file, spec)
+            emd.write_tree(file, spec, axes)
 
 
 def verify(path: str | Path) -> None:
@@ -235,14 +241,14 @@ def _expected(spec: ResolvedSpec) -> dict[str, tuple[np.dtype, tuple[int, ...]]]
 # ---- writing
 
 
-def _lay_out(partial: Path, spec: ResolvedSpec) -> None:
-    """Write the file's skeleton and reserve the room for its data.
+def _lay_out(partial: Path, spec: ResolvedSpec, more_bytes: int) -> None:
+    """Write the file's skeleton and reserve the room for its data and ``more_bytes``.
 
     HDF5 cannot recover from a disk that fills up while it writes (it crashes on closing), so
     the room is claimed with the system's own call, which only fails.
     """
     n_points = sum(int(np.prod(spec.variables[name].shape)) for name in _normalised(spec))
-    reserve = stored_bytes(spec) + 16 * n_points + METADATA_BYTES
+    reserve = stored_bytes(spec) + 16 * n_points + more_bytes + METADATA_BYTES
     _reserve(partial, reserve)
     early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -297,6 +303,12 @@ def _write_statistics(file: h5py.File, spec: ResolvedSpec, name: str) -> None:
         dataset = file.create_dataset(f"normalisation/{name}/{statistic}", data=value)
         about = f"{statistic.replace('_', ' ')} of {name} over the training split"
         _describe(dataset, variable.unit, about)
+
+
+def _write_parameters(file: h5py.File, spec: ResolvedSpec) -> None:
+    parameters = file.create_group("parameters")
+    parameters.attrs.update(spec.parameters)
+    parameters.create_group("units").attrs.update(spec.units)
 
 
 def _moments(data: h5py.Dataset, n: int, per_point: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -240,9 +240,9 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def _preset_line(name: str, counts: dict[str, Any]) -> str:
-    return f"{name}: " + ", ".join(
-        f"{counts[split]} {split}" for split in ("train", "validation", "test")
-    )
+    line = ", ".join(f"{counts[split]} {split}" for split in ("train", "validation", "test"))
+    own = ", ".join(f"{key} = {value}" for key, value in counts.get("parameters", {}).items())
+    return f"{name}: {line}" + (f" ({own})" if own else "")
 
 
 def _mean(values: list[float]) -> str:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from threadpoolctl import threadpool_info
 
-from repro.datasets.build import Parts, build
+from repro.datasets.build import Parts, build, load_generator, source_hash
 from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset, verify
 from repro.errors import ReproError
@@ -379,3 +379,28 @@ def test_published_log_intensity_statistics_are_met(tmp_path):
 def test_parts_count_every_sample_once(toy):
     parts = Parts(None, toy.resolve("tiny"))
     assert [parts.count(start) for start in parts.starts] == [5, 5, 5, 2]
+
+
+def test_the_source_of_a_generator_counts_with_what_it_imports_of_its_package(
+    tmp_path, monkeypatch
+):
+    package = tmp_path / "optics"
+    package.mkdir()
+    for name, text in {
+        "__init__": "",
+        "generator": "from optics import waves\nfrom optics.lens import focus\n\ndef make(): ...\n",
+        "waves": "speed = 1\n",
+        "lens": "from optics.glass import index\nfocus = index\n",
+        "glass": "index = 1.5\n",
+        "report": "text = 1\n",
+    }.items():
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    generator = load_generator("optics.generator:make")
+    before = source_hash(generator)
+    (package / "report.py").write_text("text = 2\n")
+    assert source_hash(generator) == before, "what the generator does not use is free to change"
+    for name in ("waves", "glass"):
+        (package / f"{name}.py").write_text("speed = index = 2\n")
+        assert source_hash(generator) != before, f"{name} changed unnoticed"
+        before = source_hash(generator)

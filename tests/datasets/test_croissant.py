@@ -53,12 +53,27 @@ def test_description_tells_limits_and_deviations(spec):
 
 
 def test_command_in_the_description_leads_to_the_same_data(spec):
+    assert rebuilt(load_spec("mamba"), spec).fingerprint == spec.fingerprint
+
+
+@pytest.mark.parametrize("experiment", ["plain", "wide"])
+def test_command_spells_out_the_parameters_of_the_preset(toy_content, load_toy, experiment):
+    toy_content["presets"]["tiny"]["parameters"] = {
+        "width": 2, "delay": 1.0e-7, "flag": True, "fault": "it's 'so'", "range": [1.0e-7, 0.5, 3]
+    }  # fmt: skip
+    toy = load_toy(toy_content)
+    spec = toy.resolve("tiny", experiment, seed=3)
+    assert rebuilt(toy, spec).parameters == spec.parameters
+    assert rebuilt(toy, spec).fingerprint == spec.fingerprint
+
+
+def rebuilt(data_spec, spec):
+    """Follow the command that the description of a data set gives."""
     words = shlex.split(croissant(spec)["prov:wasGeneratedBy"]["prov:label"])
-    assert words[:4] == ["repro", "data", "build", "mamba"]
+    assert words[:4] == ["repro", "data", "build", spec.study]
     settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
-    again = load_spec("mamba").resolve(
+    return data_spec.resolve(
         words[words.index("--preset") + 1],
         overrides=dict(setting.split("=", 1) for setting in settings),
         seed=int(words[words.index("--seed") + 1]),
     )
-    assert again.fingerprint == spec.fingerprint

@@ -23,6 +23,61 @@ def test_shapes_follow_the_parameters(toy_content, load_toy):
     assert resolved.variables["x"].shape == (9, 3)
 
 
+def test_shapes_follow_the_length_of_a_list(toy_content, load_toy):
+    toy_content["variables"]["x"]["shape"] = ["range", "range+1"]
+    spec = load_toy(toy_content)
+    assert spec.resolve("tiny").variables["x"].shape == (2, 3)
+    longer = spec.resolve("tiny", overrides={"range": "[0, 0.5, 1]"})
+    assert longer.variables["x"].shape == (3, 4)
+    with pytest.raises(ReproError, match="Variable 'x' would have 0 entries where 'range' stands"):
+        spec.resolve("tiny", overrides={"range": []})
+
+
+@pytest.fixture
+def scaled(toy_content, load_toy):
+    """A toy with parameters of a scale, one of which an experiment sets too."""
+    toy_content["presets"]["tiny"]["parameters"] = {"width": 2, "delay": 1, "range": [0.25]}
+    return load_toy(toy_content)
+
+
+def test_a_preset_sets_parameters_of_its_own_only(scaled):
+    tiny, small = scaled.resolve("tiny").parameters, scaled.resolve("small").parameters
+    assert tiny == small | {"width": 2, "delay": 1.0, "range": [0.25]}
+    assert type(tiny["delay"]) is float
+    assert (small["width"], small["delay"], small["range"]) == (4, 0.0, [0.0, 1.0])
+
+
+def test_experiments_go_before_presets_and_settings_before_both(scaled):
+    assert scaled.resolve("tiny", "plain").parameters["width"] == 2
+    assert scaled.resolve("tiny", "wide").parameters["width"] == 7
+    assert scaled.resolve("tiny", "wide", {"width": 9}).parameters["width"] == 9
+    assert scaled.resolve("tiny", "wide", {"width": 9}).parameters["delay"] == 1.0
+
+
+def test_shapes_follow_the_parameters_of_the_preset(scaled):
+    assert scaled.resolve("tiny").variables["x"].shape == (2,)
+    assert scaled.resolve("small").variables["x"].shape == (4,)
+
+
+def test_fingerprint_takes_the_parameters_in_force_wherever_they_are_set(toy, scaled):
+    same = toy.resolve("tiny", overrides={"width": 2, "delay": 1, "range": [0.25]})
+    assert scaled.resolve("tiny").fingerprint == same.fingerprint
+    assert scaled.resolve("tiny").fingerprint != toy.resolve("tiny").fingerprint
+    assert scaled.resolve("small").fingerprint == toy.resolve("small").fingerprint
+
+
+def test_resolving_leaves_the_spec_as_it_was(scaled):
+    before = scaled.model_dump()
+    scaled.resolve("tiny", "wide", {"train": 7, "width": 9, "range": [0.5, 0.75]})
+    assert scaled.model_dump() == before
+
+
+def test_every_parameter_keeps_its_unit(toy):
+    resolved = toy.resolve("tiny")
+    assert resolved.units.keys() == resolved.parameters.keys()
+    assert (resolved.units["delay"], resolved.units["width"]) == ("s", "")
+
+
 @pytest.mark.parametrize(
     ("key", "text", "value"),
     [
@@ -99,6 +154,21 @@ def test_fingerprint_ignores_names_and_texts(toy_content, load_toy):
     assert load_toy(toy_content).resolve("small", overrides=by_hand).fingerprint == fingerprint
 
 
+def test_fingerprint_ignores_what_alters_no_data(toy_content, load_toy):
+    fingerprint = load_toy(toy_content).resolve("tiny").fingerprint
+    toy_content["variables"]["x"]["axes"] = ["place"]
+    toy_content["parameters"]["delay"]["unit"] = "ms"
+    assert load_toy(toy_content).resolve("tiny").fingerprint == fingerprint
+
+
+# Frozen: a changed fingerprint means that no data set built before is that of the spec any more.
+FINGERPRINT = "fda34d155ad36c47475da7b87a1b1c5b5498b9ac25b1b881d7fdfa32b2262050"
+
+
+def test_fingerprint_is_that_of_earlier_versions(toy):
+    assert toy.resolve("tiny").fingerprint == FINGERPRINT
+
+
 @pytest.mark.parametrize("key", ["width", "train", "test", "fault"])
 def test_fingerprint_changes_with_every_choice(toy, key):
     other = toy.resolve("tiny", overrides={key: "8"})
@@ -141,6 +211,15 @@ def change(content, path, value):
         ("variables.split", {}, r"'variables\.split"),
         ("experiments.wide", {"widht": 3}, "experiment 'wide': .* no parameter 'widht'"),
         ("experiments.wide", {"width": 3.5}, "experiment 'wide': 'width' takes a whole number"),
+        ("presets.tiny.parameters", {"widht": 3}, "preset 'tiny': .* no parameter 'widht'"),
+        ("presets.tiny.parameters", {"train": 3}, "preset 'tiny': .* no parameter 'train'"),
+        ("presets.tiny.parameters", {"width": 3.5}, "preset 'tiny': 'width' takes a whole number"),
+        ("presets.tiny.parameters", {"flag": 1}, "preset 'tiny': 'flag' takes true or false"),
+        ("presets.tiny.parameters", {"range": 1.0}, "preset 'tiny': 'range' takes a list"),
+        ("variables.x.shape", ["fault"], "shape entry 'fault' names no integer parameter"),
+        ("variables.x.axes", [], "'x' names 0 axes, but its shape has 1"),
+        ("variables.x.axes", ["sample", "place"], "'x' names 2 axes, but its shape has 1"),
+        ("variables.x.axes", [1], r"'variables\.x\.axes"),
         ("parameters.width.value", float("inf"), "a parameter is a finite number"),
         ("parameters.width.source", "", r"'parameters\.width\.source'"),
         ("experiments", {}, "'experiments'"),
@@ -153,9 +232,10 @@ def test_faults_in_the_yaml_are_named(toy_content, load_toy, path, value, messag
         load_toy(toy_content)
 
 
-def test_variables_cannot_take_the_names_of_the_file_format(toy_content, load_toy):
-    toy_content["variables"]["split"] = toy_content["variables"]["index"]
-    with pytest.raises(ReproError, match="cannot be called 'split'"):
+@pytest.mark.parametrize("name", ["split", "normalisation", "parameters", "0_emd"])
+def test_variables_cannot_take_the_names_of_the_file_format(toy_content, load_toy, name):
+    toy_content["variables"][name] = toy_content["variables"]["index"]
+    with pytest.raises(ReproError, match=f"cannot be called '{name}'"):
         load_toy(toy_content)
 
 

@@ -1,5 +1,6 @@
 import errno
 import itertools
+import json
 import os
 import pickle
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from repro.datasets.atomic import replacing
 from repro.datasets.build import build
-from repro.datasets.store import Dataset, split_codes, verify, write_dataset
+from repro.datasets.store import FORMAT_VERSION, Dataset, split_codes, verify, write_dataset
 from repro.errors import GateFailed, ReproError
 
 
@@ -100,7 +101,7 @@ def test_file_describes_itself(path, spec):
     with h5py.File(path) as file:
         assert file.attrs["format"] == "repro-dataset"
         assert file.attrs["spec_fingerprint"] == spec.fingerprint
-        assert set(file) == {*spec.variables, "split", "normalisation"}
+        assert set(file) == {*spec.variables, "split", "normalisation", "parameters"}
         datasets = []
         file.visititems(
             lambda _, item: datasets.append(item) if isinstance(item, h5py.Dataset) else None
@@ -110,6 +111,37 @@ def test_file_describes_itself(path, spec):
             assert {"unit", "description", "checksum"} <= set(dataset.attrs)
             assert dataset.chunks is None
         assert file["x"].attrs["unit"] == "Å"
+
+
+def test_file_tells_every_parameter_in_force_and_its_unit(toy_content, load_toy, tmp_path, arrays):
+    more = {"names": ["a", "Å"], "flags": [True, False], "counts": [1, 2], "dose": 2.5}
+    for name, value in more.items():
+        toy_content["parameters"][name] = {
+            **toy_content["parameters"]["width"], "value": value, "unit": "Å⁻²"
+        }  # fmt: skip
+    spec = load_toy(toy_content).resolve("tiny", overrides={"flag": True, "range": [0.0, 0.5, 1.0]})
+    write_dataset(tmp_path / "a.h5", spec, [arrays])
+    with h5py.File(tmp_path / "a.h5") as file:
+        stored = dict(file["parameters"].attrs)
+        units = dict(file["parameters/units"].attrs)
+    assert {name: np.asarray(value).tolist() for name, value in stored.items()} == spec.parameters
+    assert stored["flag"].dtype == stored["flags"].dtype == bool
+    assert stored["width"].dtype == stored["counts"].dtype == np.int64
+    assert stored["delay"].dtype == stored["range"].dtype == np.float64
+    assert units.keys() == stored.keys()
+    assert (units["delay"], units["dose"], units["width"]) == ("s", "Å⁻²", "")
+
+
+def test_files_written_before_parameters_had_units_are_read(path, arrays):
+    with h5py.File(path, "r+") as file:
+        spec = json.loads(file.attrs["spec"])
+        del spec["units"]
+        for variable in spec["variables"].values():
+            del variable["axes"]
+        file.attrs["spec"], file.attrs["format_version"] = json.dumps(spec), 1
+        del file["parameters"]
+    np.testing.assert_array_equal(Dataset.open(path).array("x"), arrays["x"])
+    verify(path)
 
 
 def test_unknown_names_are_refused_with_the_known_ones(path):
@@ -291,8 +323,8 @@ def test_a_foreign_hdf5_file_is_refused(tmp_path):
 
 def test_a_newer_format_is_refused(path):
     with h5py.File(path, "r+") as file:
-        file.attrs["format_version"] = 2
-    with pytest.raises(ReproError, match="format version 2, newer than the 1"):
+        file.attrs["format_version"] = FORMAT_VERSION + 1
+    with pytest.raises(ReproError, match="format version 3, newer than the 2"):
         Dataset.open(path)
 
 

@@ -1,0 +1,449 @@
+"""What the networks of `interface_dcnn` are worth, and what simple means make of the same patterns.
+
+``class/`` is the question rough or diffuse, ``step/`` the class of the step position,
+``step_fraction/`` the same as a number. Metrics of the network have plain names; ``linear/``,
+``total_intensity/``, ``centre_of_mass/`` and ``radial_means/`` before them stand for baselines on
+the same splits, ``ablation_.../`` for what the paper says fails. ``dose_1e+05`` is a number of
+electrons in a pattern; without it patterns are free of noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
+from functools import partial
+
+import keras
+import numpy as np
+
+from repro.datasets.store import Dataset
+from repro.evaluation.metrics import Evaluation, Metric
+from repro.seeds import generator
+from repro.studies.interface_dcnn import baselines
+from repro.studies.interface_dcnn.examples import NOISE_FREE, augmented, counted, step_class
+from repro.studies.interface_dcnn.recipe import (
+    ALL_THICKNESSES,
+    AUGMENTATION,
+    CLASS_TASK,
+    MAX_POOLING,
+    SINGLE_LINE,
+    Question,
+    columns_of,
+    questions,
+)
+from repro.studies.interface_dcnn.simulate import N_CLASSES
+
+DOSES = (NOISE_FREE, 1e6, 1e5, 1e4, 1e3)  # electrons in a pattern
+BATCH = 64
+N_CALIBRATION_BINS = 10
+LOSS_OF_GUESSING = np.log(N_CLASSES)  # cross-entropy of a network that knows nothing
+
+Predict = Callable[[np.ndarray], np.ndarray]
+Answers = tuple[dict[str, Metric], dict[str, np.ndarray]]
+
+
+def evaluate(
+    variant: str,
+    dataset: Dataset,
+    models: dict[str, keras.Model],
+    curves: dict[str, dict[str, list[float]]],
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> Evaluation:
+    """Measure trained networks on the test split, beside all baselines.
+
+    Parameters
+    ----------
+    variant : str
+        ``"faithful"`` or ``"improved"``.
+    dataset : Dataset
+        The data set that the networks were trained on.
+    models : dict
+        The trained networks by task.
+    curves : dict
+        Each network's history.
+    seed : int
+        Of the counting noise.
+    progress : callable
+        Called with the stages done and their number.
+    """
+    bench = Bench(variant, dataset, models, curves, seed)
+    stages = [class_stage, step_stage, baseline_stage, picture_stage]
+    if variant == "faithful":
+        stages += [step_fraction_stage, ablation_stage]
+    metrics, arrays = {}, {}
+    for done, stage in enumerate(stages):
+        progress(done, len(stages))
+        stage_metrics, stage_arrays = stage(bench)
+        metrics |= stage_metrics
+        arrays |= stage_arrays
+    progress(len(stages), len(stages))
+    # A split without, say, nearly flat crystals has nothing to say of them.
+    return Evaluation({n: m for n, m in metrics.items() if np.isfinite(m.value)}, arrays)
+
+
+class Bench:
+    """The samples of the test split, and the networks that are measured on them.
+
+    Parameters
+    ----------
+    variant, dataset, models, curves, seed
+        As `evaluate` takes them.
+    """
+
+    def __init__(self, variant: str, dataset: Dataset, models: dict, curves: dict, seed: int):
+        self.dataset, self.models, self.curves, self.seed = dataset, models, curves, seed
+        self.columns = columns_of(variant, dataset)
+        self.questions = questions(variant, self.columns)
+        self.rows = {split: dataset.rows(split) for split in ("train", "validation", "test")}
+
+    def ask(self, task: str, examples: np.ndarray, dose: float = NOISE_FREE) -> np.ndarray:
+        """Return a network's probabilities, ``(n, n_classes)``, or numbers, ``(n, 1)``."""
+        question = self.questions[task]
+        if not len(examples):
+            return np.empty((0, question.n_outputs))
+        patterns = self.noisy(question.patterns(examples), task, dose)
+        inputs = question.inputs(patterns, examples)
+        return self.models[task].predict(inputs, batch_size=BATCH, verbose=0)
+
+    def noisy(self, patterns: np.ndarray, purpose: str, dose: float) -> np.ndarray:
+        """Return patterns with the counting noise of a dose, the same for the same purpose."""
+        return counted(patterns, dose, generator(self.seed, "counting noise", purpose, f"{dose:g}"))
+
+    def step_tasks(self, prefix: str) -> list[tuple[str, str, np.ndarray]]:
+        """Return thickness, task and test examples of the networks for the step position."""
+        names = self.columns.thickness_names
+        return [
+            (name, self.task_of(prefix, name), self.columns.steps(self.rows["test"], [place]))
+            for place, name in enumerate(names)
+        ]
+
+    def task_of(self, prefix: str, thickness: str) -> str:
+        """Return the network for a thickness: its own, or the one for all."""
+        own = f"{prefix}_{thickness}"
+        return own if own in self.models else prefix
+
+    def unseen(self, samples: np.ndarray) -> np.ndarray:
+        """Tell which samples have a structure that the training split lacks, ``(n,)`` bool."""
+        depths = self.dataset.array("step_depth")
+        known = depths[self.rows["train"]][~self.columns.is_intermixed[self.rows["train"]]]
+        return self.columns.is_intermixed[samples] | ~np.isin(depths[samples], known)
+
+
+def share(hits: np.ndarray, definition: str) -> Metric:
+    """Return the share of hits as a metric; NaN if there was nothing to hit."""
+    value = float(np.mean(hits)) if len(hits) else float("nan")
+    return Metric(value, "1", "higher", definition)
+
+
+def dose_name(dose: float) -> str:
+    """Return the end of a metric's name for a dose; empty without noise."""
+    return "" if dose == NOISE_FREE else f"/dose_{dose:.0e}"
+
+
+# ---- rough or diffuse
+
+
+def class_stage(bench: Bench) -> Answers:
+    """Ask rough or diffuse: by dose, by thickness, of unseen structures, of nearly flat ones."""
+    columns, examples = bench.columns, bench.columns.lines(bench.rows["test"])
+    labels = columns.line_labels(examples)
+    samples, thickness, _ = columns.line_places(examples)
+    about = "share of test lines, fractions 0.1 to 0.95, whose class is right"
+    metrics, table = {}, np.empty((len(DOSES), columns.n_thicknesses))
+    for row, dose in enumerate(DOSES):
+        found = bench.ask(CLASS_TASK, examples, dose)
+        hits = found.argmax(axis=1) == labels
+        metrics[f"class/accuracy{dose_name(dose)}"] = share(hits, about)
+        table[row] = [np.mean(hits[thickness == t]) for t in range(columns.n_thicknesses)]
+        metrics[f"class/calibration_error{dose_name(dose)}"] = calibration(found, labels)
+    clear = bench.ask(CLASS_TASK, examples)
+    hits = clear.argmax(axis=1) == labels
+    for t, name in enumerate(columns.thickness_names):
+        metrics[f"class/accuracy/{name}_A"] = share(hits[thickness == t], f"{about}, {name} Å")
+    metrics["class/accuracy/unseen"] = share(
+        hits[bench.unseen(samples)], f"{about}; intermixed, or step depth not in training"
+    )
+    return (
+        metrics | nearly_flat(bench, examples) | on_validation(bench),
+        {
+            "class_accuracy": table,
+            "class_confusion": confusion(labels, clear.argmax(axis=1), 2),
+            "class_probability": clear[:, 1],
+            "class_label": labels,
+            "class_fraction": columns.fraction[samples, thickness],
+        },
+    )
+
+
+def nearly_flat(bench: Bench, told_apart: np.ndarray) -> dict[str, Metric]:
+    """Return the accuracy on what no one can tell apart, reported for its own sake."""
+    everything = bench.columns.lines(bench.rows["test"], flat_too=True)
+    flat = np.setdiff1d(everything, told_apart)
+    hits = bench.ask(CLASS_TASK, flat).argmax(axis=1) == bench.columns.line_labels(flat)
+    about = "share of test lines whose class is right, fractions below 0.1 or above 0.95"
+    return {"class/accuracy/nearly_flat": share(hits, about)}
+
+
+def on_validation(bench: Bench) -> dict[str, Metric]:
+    """Return the accuracy on the validation split, which is what the paper reports."""
+    examples = bench.columns.lines(bench.rows["validation"])
+    hits = bench.ask(CLASS_TASK, examples).argmax(axis=1) == bench.columns.line_labels(examples)
+    about = "share of validation lines, fractions 0.1 to 0.95, whose class is right"
+    return {"validation/class/accuracy": share(hits, about)}
+
+
+def calibration(probabilities: np.ndarray, labels: np.ndarray) -> Metric:
+    """Return how far stated confidence and accuracy lie apart, mean over ten bins of confidence."""
+    confidence, hits = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    place = np.minimum((confidence * N_CALIBRATION_BINS).astype(int), N_CALIBRATION_BINS - 1)
+    apart = np.bincount(place, confidence - hits, N_CALIBRATION_BINS)
+    value = float(np.abs(apart).sum() / max(len(labels), 1))
+    return Metric(value, "1", "lower", "expected calibration error, ten bins of confidence")
+
+
+def confusion(labels: np.ndarray, found: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return how often each class (rows) was taken for each class (columns), int64."""
+    pairs = np.bincount(labels * n_classes + found, minlength=n_classes**2)
+    return pairs.reshape(n_classes, n_classes)
+
+
+# ---- position of the step
+
+
+@dataclass(frozen=True)
+class StepAnswers:
+    """What was said of the step positions of one thickness, without noise.
+
+    Parameters
+    ----------
+    probabilities : numpy.ndarray
+        ``(n, 11)``.
+    labels : numpy.ndarray
+        ``(n,)`` int, the true classes.
+    fractions : numpy.ndarray
+        ``(n,)``, the true positions as shares of the thickness.
+    unseen : numpy.ndarray
+        ``(n,)`` bool, whose depth the training split lacks.
+    """
+
+    probabilities: np.ndarray
+    labels: np.ndarray
+    fractions: np.ndarray
+    unseen: np.ndarray
+
+    @property
+    def found(self) -> np.ndarray:
+        """The likeliest classes, ``(n,)``."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def hits(self) -> np.ndarray:
+        """Which are right, ``(n,)`` bool."""
+        return self.found == self.labels
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Mean position of the class probabilities minus the true one, ``(n,)``."""
+        return self.probabilities @ np.linspace(0, 1, N_CLASSES) - self.fractions
+
+
+def step_stage(bench: Bench) -> Answers:
+    """Ask for the class of the step position: by thickness, dose, and depths not seen before."""
+    tasks = bench.step_tasks("step")
+    answers = {name: step_answers(bench, task, examples) for name, task, examples in tasks}
+    table = np.array([[step_accuracy(bench, *task[1:], dose) for task in tasks] for dose in DOSES])
+    metrics = {
+        f"step/accuracy/{name}_A": share(a.hits, f"{ABOUT_STEPS}, {name} Å")
+        for name, a in answers.items()
+    }
+    for dose, row in zip(DOSES, table, strict=True):
+        about = f"mean over thicknesses: {ABOUT_STEPS}"
+        metrics[f"step/accuracy{dose_name(dose)}"] = share(row, about)
+    metrics["step/accuracy/lowest"] = share(table[:1].min(axis=1), f"lowest of: {ABOUT_STEPS}")
+    arrays = {
+        f"step_confusion_{name}": confusion(a.labels, a.found, N_CLASSES)
+        for name, a in answers.items()
+    }
+    return metrics | all_steps(list(answers.values())), {**arrays, "step_accuracy": table}
+
+
+ABOUT_STEPS = "share of test columns, averaged over the cell, whose tenth of the thickness is right"
+
+
+def step_answers(bench: Bench, task: str, examples: np.ndarray) -> StepAnswers:
+    """Return what a network says of the step positions of test columns."""
+    columns = bench.columns
+    return StepAnswers(
+        bench.ask(task, examples),
+        columns.step_labels(examples),
+        columns.step_fractions(examples),
+        bench.unseen(columns.step_places(examples)[0]),
+    )
+
+
+def step_accuracy(bench: Bench, task: str, examples: np.ndarray, dose: float) -> float:
+    """Return the share of test columns whose class is right at a dose."""
+    found = bench.ask(task, examples, dose).argmax(axis=1)
+    return float(np.mean(found == bench.columns.step_labels(examples)))
+
+
+def all_steps(answers: list[StepAnswers]) -> dict[str, Metric]:
+    """Return what holds for the columns of all thicknesses together."""
+    together = StepAnswers(
+        *(np.concatenate(parts) for parts in zip(*map(astuple, answers), strict=True))
+    )
+    hits, unseen = together.hits, together.unseen
+    near = np.abs(together.found - together.labels) <= 1
+    return {
+        "step/accuracy/unseen_depth": share(hits[unseen], f"{ABOUT_STEPS}; not in training"),
+        "step/accuracy/seen_depth": share(hits[~unseen], f"{ABOUT_STEPS}; in training"),
+        "step/within_one": share(near, "share of test columns at most one class away"),
+        "step/rmse": root_mean_square(together.errors, "mean of the class probabilities"),
+        "step/calibration_error": calibration(together.probabilities, together.labels),
+    }
+
+
+def root_mean_square(errors: np.ndarray, of: str) -> Metric:
+    """Return the root mean square of errors of the step position [share of the thickness]."""
+    value = float(np.sqrt(np.mean(np.square(errors))))
+    return Metric(value, "1", "lower", f"root mean square error of the step fraction: {of}")
+
+
+def step_fraction_stage(bench: Bench) -> Answers:
+    """Ask for the step position as a number, as the published abstract has it."""
+    metrics, truth, answers, hits = {}, [], [], []
+    for name, task, examples in bench.step_tasks("step_fraction"):
+        found = bench.ask(task, examples)[:, 0]
+        true = bench.columns.step_fractions(examples)
+        metrics[f"step_fraction/rmse/{name}_A"] = root_mean_square(found - true, "regression")
+        truth.append(true)
+        answers.append(found)
+        hits.append(np.mean(step_class(found) == step_class(true)))
+    true, found = np.concatenate(truth), np.concatenate(answers)
+    metrics["step_fraction/rmse"] = root_mean_square(found - true, "regression")
+    about = "mean over thicknesses of the share of columns whose tenth is right, by regression"
+    metrics["step_fraction/accuracy"] = share(np.array(hits), about)
+    return metrics, {"step_fraction_true": true, "step_fraction_found": found}
+
+
+# ---- what the paper says fails
+
+
+def ablation_stage(bench: Bench) -> Answers:
+    """Measure the published alternatives, and whether their training got anywhere."""
+    columns, test = bench.columns, bench.rows["test"]
+    metrics = {}
+    for task in (MAX_POOLING, ALL_THICKNESSES, SINGLE_LINE):
+        question = bench.questions[task]
+        examples = question.examples(test)
+        hits = bench.ask(task, examples).argmax(axis=1) == question.answers(examples)
+        metrics[f"{task}/accuracy"] = share(hits, "share of its test examples that are right")
+    for task in (ALL_THICKNESSES, SINGLE_LINE, *(t for _, t, _ in bench.step_tasks("step"))):
+        left = float(bench.curves[task]["loss"][-1] / LOSS_OF_GUESSING)
+        about = "last training loss over that of a network that knows nothing, ln 11"
+        metrics[f"{task}/loss_left"] = Metric(left, "1", "lower", about)
+    middle = columns.thickness_names[columns.n_thicknesses // 2]
+    metrics["step/loss_left"] = metrics[f"step_{middle}/loss_left"]
+    return metrics, {}
+
+
+# ---- baselines
+
+
+def baseline_stage(bench: Bench) -> Answers:
+    """Fit linear models to all bins and to simple quantities, one for each thickness."""
+    metrics, arrays = {}, {}
+    for kind, ask in (("class", line_question), ("step", step_question)):
+        for method, features in baselines.FEATURES.items():
+            table = np.empty((len(DOSES), bench.columns.n_thicknesses))
+            weights = np.empty(bench.columns.n_thicknesses)
+            for place, name in enumerate(bench.columns.thickness_names):
+                question = ask(bench, place)
+                hits = baseline_hits(bench, question, features, f"{kind} {name}")
+                table[:, place], weights[place] = hits.mean(axis=1), hits.shape[1]
+                if kind == "step":
+                    metrics[f"{method}/step/accuracy/{name}_A"] = share(hits[0], ABOUT_BASELINE)
+            weights = weights if kind == "class" else np.ones_like(weights)
+            for dose, row in zip(DOSES, table @ weights / weights.sum(), strict=True):
+                name = f"{method}/{kind}/accuracy{dose_name(dose)}"
+                metrics[name] = share(np.atleast_1d(row), ABOUT_BASELINE)
+            arrays[f"{method}_{kind}_accuracy"] = table
+    return metrics, arrays
+
+
+ABOUT_BASELINE = "the network's accuracy, reached by a linear model for each thickness"
+
+
+def line_question(bench: Bench, thickness: int) -> Question:
+    """Return the question rough or diffuse for one thickness."""
+    columns = bench.columns
+
+    def examples(rows: np.ndarray) -> np.ndarray:
+        lines = columns.lines(rows)
+        return lines[columns.line_places(lines)[1] == thickness]
+
+    return Question(2, examples, columns.line_patterns, columns.line_labels, columns.training_rows)
+
+
+def step_question(bench: Bench, thickness: int) -> Question:
+    """Return the question for the step position, as a number, for one thickness."""
+    columns = bench.columns
+    examples = partial(columns.steps, thicknesses=[thickness])
+    return Question(
+        1, examples, columns.step_patterns, columns.step_fractions, columns.training_rows
+    )
+
+
+def baseline_hits(
+    bench: Bench, question: Question, features: baselines.Features, purpose: str
+) -> np.ndarray:
+    """Return which test examples a linear model gets right at each dose, ``(n_doses, n)`` bool.
+
+    It is trained as the networks are, on patterns free of noise and on augmented ones.
+    """
+    examples, test = (question.examples(bench.rows[split]) for split in ("train", "test"))
+    patterns = question.patterns(examples)
+    seeds = generator(bench.seed, "baseline", purpose).integers(2**63, size=len(patterns))
+    altered = augmented(patterns, seeds.astype(np.uint64), AUGMENTATION)
+    is_number = question.n_outputs == 1
+    places = bench.columns.step_places if is_number else bench.columns.line_places
+    train = baselines.Examples(
+        np.concatenate([patterns, altered]),
+        np.tile(question.answers(examples), 2),
+        np.tile(places(examples)[0], 2),
+    )
+    predict = baselines.fit(features, train, is_number)
+    as_class = step_class if is_number else np.asarray
+    true, clear = as_class(question.answers(test)), question.patterns(test)
+    return np.stack(
+        [as_class(predict(bench.noisy(clear, purpose, dose))) == true for dose in DOSES]
+    )
+
+
+# ---- pictures
+
+
+def picture_stage(bench: Bench) -> Answers:
+    """Gather what the figures show: structures, images of the probe positions, patterns."""
+    columns, simulation = bench.columns, bench.columns.simulation
+    rows, crystal = bench.rows["test"], simulation.crystal
+    fraction, mixed = columns.fraction[rows, -1], columns.is_intermixed[rows]
+    shown = {
+        "step": rows[~mixed][np.argmin(np.abs(fraction[~mixed] - 0.4))],
+        "mixed": rows[mixed][np.argmin(np.abs(fraction[mixed] - 0.2))],
+    }
+    arrays = {
+        "thicknesses": np.array(simulation.thicknesses),
+        "doses": np.array(DOSES),
+        "probe_x": simulation.probe_positions[0, :, 0] - crystal.interface,
+        "probe_y": simulation.line_heights,
+        "layer_x": np.array([layer[2] for layer in crystal.layers]) - crystal.interface,
+        "k": simulation.setting.detector.centres,
+    }
+    for name, row in shown.items():
+        patterns = bench.dataset.array("patterns")[row]
+        arrays[f"{name}_exchanged"] = bench.dataset.array("exchanged")[row]
+        arrays[f"{name}_image"] = patterns.sum(axis=(-1, -2))
+        arrays[f"{name}_line"] = patterns[-1, 0]
+    return {}, arrays

@@ -1,0 +1,345 @@
+"""From simulated columns to what a network sees: examples, counting noise, small rotations.
+
+A line example is one line of probes at one thickness; its number is
+``(sample * n_thicknesses + thickness) * n_lines + line``. A cell example is a sample at one
+thickness, averaged over the lines of the cell: ``sample * n_thicknesses + thickness``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from repro.datasets.store import Dataset
+from repro.errors import ReproError
+from repro.studies.interface_dcnn.simulate import N_CLASSES, Simulation
+
+# Nearer to 0 or 1 a step and intermixing are nearly, or exactly, the same flat crystal.
+TOLD_APART = (0.1, 0.95)
+NOISE_FREE = 0.0
+CLASS_SPREAD = 0.04  # of soft classes, share of the thickness
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is drawn anew for every example and epoch.
+
+    Parameters
+    ----------
+    doses : tuple of float
+        Lowest and highest number of electrons in a pattern, drawn on a logarithmic scale [1].
+    noise_free : float
+        Share of the examples that get no counting noise [1].
+    rotation : float
+        Largest rotation of the patterns about their centre, the same for a line [degrees].
+    """
+
+    doses: tuple[float, float] = (1e4, 1e6)
+    noise_free: float = 0.1
+    rotation: float = 3.0
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The samples of a data set, and the examples they give.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        A data set of `simulate.columns`.
+    n_bins : int
+        Bins along each side of the patterns that a network sees; those of the data set are summed.
+
+    Raises
+    ------
+    ReproError
+        If the data set's bins do not divide into that many.
+    """
+
+    dataset: Dataset
+    n_bins: int
+
+    def __post_init__(self):
+        if self.simulation.n_bins % self.n_bins:
+            raise ReproError(
+                f"{self.simulation.n_bins} bins do not divide into the {self.n_bins} that the "
+                "network takes: build the data set with a multiple of them."
+            )
+
+    @cached_property
+    def simulation(self) -> Simulation:
+        """What the data set was made with."""
+        return Simulation(**self.dataset.spec.parameters)
+
+    @property
+    def training_rows(self) -> np.ndarray:
+        """Indices of the training split's samples."""
+        return self.dataset.rows("train")
+
+    @property
+    def thickness_names(self) -> list[str]:
+        """The thicknesses as the paper names them, in full tens of Å."""
+        return [f"{round(thickness, -1):.0f}" for thickness in self.simulation.thicknesses]
+
+    @property
+    def n_thicknesses(self) -> int:
+        """Number of thicknesses."""
+        return len(self.simulation.cells)
+
+    @property
+    def example_shape(self) -> tuple[int, int, int]:
+        """Shape of the patterns of a line: positions, k_x, k_y."""
+        return self.simulation.n_positions, self.n_bins, self.n_bins
+
+    def thickness_input(self, thickness: np.ndarray) -> np.ndarray:
+        """Return thicknesses, given by their place, from -1 to 1, ``(n, 1)`` float32."""
+        values = np.array(self.simulation.thicknesses)
+        middle = (values[0] + values[-1]) / 2
+        return ((values[thickness] - middle) / (values[-1] / 2)).astype(np.float32)[:, None]
+
+    @cached_property
+    def is_intermixed(self) -> np.ndarray:
+        """``(n_samples,)`` bool."""
+        return self.dataset.array("is_intermixed") == 1
+
+    @cached_property
+    def fraction(self) -> np.ndarray:
+        """Depth of the step, or share of exchanged Al sites, ``(n_samples, n_thicknesses)``."""
+        steps = self.step_fraction
+        return np.where(
+            self.is_intermixed[:, None], self.dataset.array("exchanged_fraction"), steps
+        )
+
+    @cached_property
+    def step_fraction(self) -> np.ndarray:
+        """Depth of the step as a share of the thickness, above 1 if deeper, same shape."""
+        return self.dataset.array("step_depth")[:, None] / np.array(self.simulation.cells)
+
+    # ---- one line at one thickness
+
+    def lines(self, rows: np.ndarray, flat_too: bool = False) -> np.ndarray:
+        """Return the line examples of some samples whose class can be told.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray
+            Indices of samples, ``(n_samples,)``.
+        flat_too : bool
+            With those that are nearly flat crystals.
+        """
+        low, high = TOLD_APART
+        fraction = self.fraction[rows]
+        taken = np.full(fraction.shape, flat_too) | ((low <= fraction) & (fraction <= high))
+        return self._lines_of(self._cells(rows)[taken])
+
+    def step_lines(self, rows: np.ndarray, thicknesses: list[int]) -> np.ndarray:
+        """Return the line examples whose step lies within the thickness; see `steps`."""
+        return self._lines_of(self.steps(rows, thicknesses))
+
+    def line_places(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return sample, thickness and line of line examples, ``(n,)`` each."""
+        shape = (self.dataset.spec.n_samples, self.n_thicknesses, self.simulation.n_lines)
+        return np.unravel_index(examples, shape)
+
+    def line_patterns(self, examples: np.ndarray) -> np.ndarray:
+        """Return the patterns of line examples, ``(n, n_positions, n_bins, n_bins)``."""
+        return self._binned(self.dataset.array("patterns")[self.line_places(examples)])
+
+    def line_labels(self, examples: np.ndarray) -> np.ndarray:
+        """Return 0 for a buried step (rough), 1 for intermixing (diffuse), ``(n,)`` int32."""
+        return self.is_intermixed[self.line_places(examples)[0]].astype(np.int32)
+
+    def line_step_labels(self, examples: np.ndarray) -> np.ndarray:
+        """Return the class of the step position, 0 to 10, ``(n,)`` int32."""
+        return self.step_labels(examples // self.simulation.n_lines)
+
+    def _lines_of(self, cells: np.ndarray) -> np.ndarray:
+        n_lines = self.simulation.n_lines
+        return (cells[:, None] * n_lines + np.arange(n_lines)).ravel()
+
+    # ---- averaged over the cell, at one thickness
+
+    def steps(self, rows: np.ndarray, thicknesses: list[int]) -> np.ndarray:
+        """Return the cell examples whose step lies within the thickness.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray
+            Indices of samples, ``(n_samples,)``.
+        thicknesses : list of int
+            Which thicknesses, by their place.
+        """
+        has_step = (self.step_fraction[rows] <= 1) & ~self.is_intermixed[rows][:, None]
+        wanted = np.isin(np.arange(self.n_thicknesses), thicknesses)
+        return self._cells(rows)[has_step & wanted]
+
+    def step_places(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return sample and thickness of cell examples, ``(n,)`` each."""
+        return np.unravel_index(examples, (self.dataset.spec.n_samples, self.n_thicknesses))
+
+    def step_patterns(self, examples: np.ndarray) -> np.ndarray:
+        """Return patterns averaged over the cell, ``(n, n_positions, n_bins, n_bins)``."""
+        patterns = self.dataset.array("patterns")[self.step_places(examples)]
+        weights = self.simulation.line_weights.astype(np.float32)
+        return self._binned(np.einsum("nlphw,l->nphw", patterns, weights))
+
+    def step_lines_together(self, examples: np.ndarray) -> np.ndarray:
+        """Return the lines of cell examples, ``(n, n_lines, n_positions, n_bins, n_bins)``.
+
+        Each has its weight in the average over the cell: together they hold as many electrons as
+        that.
+        """
+        patterns = self.dataset.array("patterns")[self.step_places(examples)]
+        weights = self.simulation.line_weights.astype(np.float32)
+        return self._binned(patterns * weights[:, None, None, None])
+
+    def step_fractions(self, examples: np.ndarray) -> np.ndarray:
+        """Return the depth of the step as a share of the thickness, ``(n,)`` float32."""
+        return self.step_fraction[self.step_places(examples)].astype(np.float32)
+
+    def step_labels(self, examples: np.ndarray) -> np.ndarray:
+        """Return the class of the step position, 0 to 10, ``(n,)`` int32."""
+        return step_class(self.step_fractions(examples))
+
+    def _cells(self, rows: np.ndarray) -> np.ndarray:
+        return rows[:, None] * self.n_thicknesses + np.arange(self.n_thicknesses)
+
+    def _binned(self, patterns: np.ndarray) -> np.ndarray:
+        """Sum neighbouring bins until there are `n_bins`."""
+        factor = self.simulation.n_bins // self.n_bins
+        shape = (*patterns.shape[:-2], self.n_bins, factor, self.n_bins, factor)
+        return patterns.reshape(shape).sum(axis=(-3, -1))
+
+
+def step_class(fraction: np.ndarray) -> np.ndarray:
+    """Return the class of a step position: tenths of the thickness, 0 to 10, int32."""
+    return np.clip(np.rint(fraction * (N_CLASSES - 1)), 0, N_CLASSES - 1).astype(np.int32)
+
+
+def soft_class(fraction: np.ndarray) -> np.ndarray:
+    """Return shares of the classes of step positions near a position, ``(n, 11)`` float32.
+
+    They fall off along a normal distribution, so that a network learns that classes have
+    neighbours, and where within its class a step lies.
+    """
+    centres = np.linspace(0, 1, N_CLASSES)
+    shares = np.exp(-0.5 * ((fraction[:, None] - centres) / CLASS_SPREAD) ** 2)
+    return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def as_input(patterns: np.ndarray) -> np.ndarray:
+    """Return what a network sees of patterns: square roots with mean 1, lines as channels.
+
+    The square root evens out the spread of counts.
+
+    Parameters
+    ----------
+    patterns : numpy.ndarray
+        ``(n, n_positions, n_bins, n_bins)`` or ``(n, n_lines, n_positions, n_bins, n_bins)``, not
+        below 0.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n, n_positions, n_bins, n_bins, n_lines)`` float32, one line in the first case.
+    """
+    lines = patterns if patterns.ndim == 5 else patterns[:, None]
+    roots = np.sqrt(lines, dtype=np.float32)
+    mean = np.maximum(roots.mean(axis=(1, 2, 3, 4), keepdims=True), np.finfo(np.float32).tiny)
+    return np.ascontiguousarray(np.moveaxis(roots / mean, 1, -1))
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is taken from a network's inputs, and what they are divided by.
+
+    Parameters
+    ----------
+    mean : numpy.ndarray
+        ``(n_positions, n_bins, n_bins, n_lines)`` float32, mean input of the training examples.
+    deviation : float
+        Root mean square of what is left, over all bins, so that no dark bin is blown up.
+    """
+
+    mean: np.ndarray
+    deviation: float
+
+    @classmethod
+    def of(cls, patterns: np.ndarray) -> Scale:
+        """Return the scale of training examples' patterns, free of noise."""
+        inputs = as_input(patterns)
+        mean = inputs.mean(axis=0)
+        return cls(mean, float(np.sqrt(np.mean((inputs - mean) ** 2))))
+
+    def apply(self, inputs: np.ndarray) -> np.ndarray:
+        """Return inputs minus the mean, over the deviation, same shape float32."""
+        return (inputs - self.mean) / np.float32(self.deviation)
+
+
+def counted(patterns: np.ndarray, dose: float, draws: np.random.Generator) -> np.ndarray:
+    """Return patterns as a detector counts them, electrons over dose, same shape float32.
+
+    Parameters
+    ----------
+    patterns : numpy.ndarray
+        Fraction of the electrons in each bin.
+    dose : float
+        Electrons in a pattern [1]; `NOISE_FREE` returns the patterns themselves.
+    draws : numpy.random.Generator
+        For the Poisson numbers.
+    """
+    if dose == NOISE_FREE:
+        return patterns
+    return (draws.poisson(patterns * dose) / dose).astype(np.float32)
+
+
+def augmented(patterns: np.ndarray, seeds: np.ndarray, augmentation: Augmentation) -> np.ndarray:
+    """Return patterns rotated a little and with counting noise, same shape.
+
+    Parameters
+    ----------
+    patterns : numpy.ndarray
+        ``(n, ..., n_bins, n_bins)``, fraction of the electrons in each bin.
+    seeds : numpy.ndarray
+        One for each example, ``(n,)`` uint64: what is drawn depends on it alone.
+    augmentation : Augmentation
+        What is drawn.
+    """
+    result = np.empty_like(patterns)
+    low, high = np.log(augmentation.doses)
+    for example, seed in enumerate(seeds):
+        draws = np.random.Generator(np.random.Philox(key=int(seed)))
+        angle, place, share = draws.random(3)
+        turned = rotated(patterns[example], (2 * angle - 1) * augmentation.rotation)
+        noise_free = share < augmentation.noise_free
+        dose = NOISE_FREE if noise_free else float(np.exp(low + (high - low) * place))
+        result[example] = counted(turned, dose, draws)
+    return result
+
+
+def rotated(patterns: np.ndarray, degrees: float) -> np.ndarray:
+    """Return patterns turned about their centre, interpolated linearly, same shape.
+
+    Parameters
+    ----------
+    patterns : numpy.ndarray
+        ``(..., n_bins, n_bins)``; beyond the edge lies nothing.
+    degrees : float
+        Angle from k_x towards k_y.
+    """
+    n = patterns.shape[-1]
+    away = np.arange(n) - (n - 1) / 2
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    x = cosine * away[:, None] + sine * away + (n - 1) / 2
+    y = cosine * away - sine * away[:, None] + (n - 1) / 2
+    left, below = np.floor(x).astype(int), np.floor(y).astype(int)
+    padded = np.pad(patterns, [(0, 0)] * (patterns.ndim - 2) + [(1, 1)] * 2)
+    total = np.zeros_like(patterns)
+    for step_x, step_y in np.ndindex(2, 2):
+        weight = np.abs(1 - step_x - (x - left)) * np.abs(1 - step_y - (y - below))
+        i = np.clip(left + step_x + 1, 0, n + 1)
+        j = np.clip(below + step_y + 1, 0, n + 1)
+        total += weight.astype(np.float32) * padded[..., i, j]
+    return total
