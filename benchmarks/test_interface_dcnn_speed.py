@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from statistics import median
 from time import perf_counter
 
+import keras
 import numpy as np
 import pytest
 import scipy.fft
@@ -19,8 +20,11 @@ from repro.datasets.build import generate
 from repro.datasets.spec import load_spec
 from repro.studies.interface_dcnn import fourier, multislice, simulate
 from repro.studies.interface_dcnn.crystal import PLANES, SLICE_THICKNESS
+from repro.studies.interface_dcnn.model import DROPOUT, published_network
 from repro.studies.interface_dcnn.multislice import JaxWaves, NumpyWaves, Passes, probe_spectra
 from repro.studies.interface_dcnn.potential import projected_potential, transmission_function
+from repro.studies.interface_dcnn.recipe import CLASS_BATCH, FAITHFUL
+from repro.training.precision import precision
 
 SPEC = load_spec("interface_dcnn")
 N_CELLS = 26  # 100 Å, 52 slices
@@ -252,3 +256,48 @@ def test_two_processes_against_one(benchmark, monkeypatch):
 
         seconds = take_turns(benchmark, two=lambda: at_once(2), one=lambda: at_once(1))
     benchmark.extra_info["times_one_process"] = 2 * seconds["one"] / seconds["two"]
+
+
+# Training
+
+
+def plain_network(shape, n_outputs, architecture):
+    """Return the published network of Keras's own layers alone."""
+    inputs = x = keras.layers.Input(shape)
+    for _ in range(architecture.n_convolutions):
+        x = keras.layers.Conv3D(architecture.n_filters, architecture.kernel, activation="relu")(x)
+        x = keras.layers.Dropout(DROPOUT)(x)
+    x = keras.layers.Flatten()(keras.layers.AveragePooling3D(architecture.pool)(x))
+    for width in architecture.dense:
+        x = keras.layers.Dropout(DROPOUT)(keras.layers.Dense(width, activation="relu")(x))
+    return keras.Model(inputs, keras.layers.Dense(n_outputs, activation="softmax")(x))
+
+
+def test_training_step_against_plain_keras_bfloat16_and_xla(benchmark):
+    """Steps of the published network of the preset desk: what was chosen, and what was not."""
+    scale = FAITHFUL["desk"]
+    question = (13, scale.n_bins, scale.n_bins, 1), 2, scale.architecture
+    draws = np.random.default_rng(0)
+    x = draws.standard_normal((CLASS_BATCH, *question[0]), dtype=np.float32)
+    y = draws.integers(0, 2, CLASS_BATCH)
+
+    def step(build, policy="float32", jit_compile=False):
+        with precision(policy):
+            model = build(*question)
+        loss = "sparse_categorical_crossentropy"
+        model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=jit_compile)
+        return lambda: model.train_on_batch(x, y)
+
+    seconds = take_turns(
+        benchmark,
+        ours=step(published_network),
+        plain=step(plain_network),
+        bfloat16=step(published_network, "mixed_bfloat16"),
+        xla=step(published_network, jit_compile=True),
+    )
+    benchmark.extra_info |= {
+        "examples_per_second": CLASS_BATCH / seconds["ours"],
+        "times_plain_keras": seconds["plain"] / seconds["ours"],
+        "times_bfloat16": seconds["bfloat16"] / seconds["ours"],
+        "times_xla": seconds["xla"] / seconds["ours"],
+    }

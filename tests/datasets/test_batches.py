@@ -158,3 +158,61 @@ def test_two_processes_read_the_batches_of_one(first):
 def test_nothing_is_read_of_an_epoch_that_is_through():
     x = np.arange(6)
     assert list(Batches(gather(x, x), x, 2, seed=None).shares(0, 1, first=3)) == []
+
+
+# ---- augmented batches
+
+
+def seeds_by_row(seed, epoch=0, rows=ROWS, size=1, first=0):
+    """Return the seed that each row is altered by, as all processes together see it."""
+    batches = Batches(echo, rows, 6, seed, augmented=lambda rows, seeds: (rows, seeds))
+    batches.epoch = epoch
+    shares = [batches.shares(rank, size, first) for rank in range(size)]
+    return {
+        row: seed
+        for ours in shares
+        for some, seeds, share in ours
+        if share.counted
+        for row, seed in zip(some.tolist(), seeds.tolist(), strict=True)
+    }
+
+
+def test_every_row_of_every_epoch_is_altered_by_a_seed_of_its_own():
+    drawn = [seeds_by_row(3, epoch) for epoch in range(4)]
+    assert all(sorted(by_row) == ROWS.tolist() for by_row in drawn)
+    assert len({seed for by_row in drawn for seed in by_row.values()}) == 4 * len(ROWS)
+
+
+def test_rows_are_altered_alike_for_the_same_seed_and_not_for_another():
+    assert seeds_by_row(3, 2) == seeds_by_row(3, 2)
+    assert not set(seeds_by_row(3, 2).values()) & set(seeds_by_row(4, 2).values())
+
+
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_how_a_row_is_altered_does_not_depend_on_how_many_processes_share_a_batch(size):
+    assert seeds_by_row(3, 1, size=size) == seeds_by_row(3, 1)
+
+
+def test_a_resumed_epoch_alters_its_rows_as_it_would_have():
+    whole, resumed = seeds_by_row(3, 1), seeds_by_row(3, 1, first=2)
+    assert len(resumed) == 8
+    assert resumed.items() <= whole.items()
+
+
+def test_a_row_that_comes_twice_is_altered_in_two_ways():
+    batches = Batches(echo, [7, 7], 2, 0, augmented=lambda rows, seeds: (rows, seeds))
+    ((_, seeds),) = batches
+    assert seeds.dtype == np.uint64
+    assert seeds[0] != seeds[1]
+
+
+def test_augmented_batches_are_read_in_the_order_of_plain_ones():
+    plain = Batches(echo, ROWS, 6, 3)
+    altered = Batches(echo, ROWS, 6, 3, augmented=lambda rows, seeds: (rows, seeds))
+    assert rows_seen(altered) == rows_seen(plain)
+    np.testing.assert_array_equal(altered[1][1], [*altered][1][1])
+
+
+def test_augmented_batches_without_a_seed_are_refused():
+    with pytest.raises(ReproError, match="Augmented batches need a seed"):
+        Batches(echo, ROWS, 6, None, augmented=lambda rows, seeds: (rows, seeds))

@@ -10,7 +10,13 @@ import psutil
 import pytest
 from threadpoolctl import threadpool_info
 
-from repro.datasets.build import Parts, build, load_generator, source_hash
+from repro.datasets.build import (
+    Parts,
+    build,
+    estimate_seconds,
+    load_generator,
+    source_hash,
+)
 from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset, verify
 from repro.errors import ReproError
@@ -341,6 +347,53 @@ def test_disk_that_fills_up_costs_nothing_finished(toy, small_disk, tmp_path):
     build(spec, small_disk / "a.h5", progress=lambda done, _: calls.append(done))
     assert calls[0] == 5
     assert checksum(small_disk / "a.h5") == checksum(build(spec, tmp_path / "a.h5"))
+
+
+# ---- how long it will take
+
+
+@pytest.fixture
+def timed(toy, monkeypatch):
+    """A data set whose generator says that a sample takes two seconds."""
+    import toy_generators
+
+    monkeypatch.setattr(toy_generators, "seconds_per_sample", lambda parameters: 2.0, raising=False)
+    return toy.resolve("tiny")
+
+
+def test_no_time_is_told_of_a_generator_that_cannot_tell(toy, tmp_path):
+    assert estimate_seconds(toy.resolve("tiny"), tmp_path / "a.h5") is None
+
+
+def test_no_time_is_told_of_a_data_set_that_is_there(timed, tmp_path):
+    assert estimate_seconds(timed, build(timed, tmp_path / "a.h5")) is None
+
+
+def test_the_time_is_that_of_all_samples_shared_by_the_workers(timed, tmp_path):
+    seconds = [estimate_seconds(timed, tmp_path / "a.h5", workers) for workers in (1, 2, 1000)]
+    assert seconds == [34, 17, 2]
+
+
+def test_the_time_falls_as_shards_are_done_and_nothing_is_touched(timed, half_built):
+    before = files(half_built.parent)
+    assert estimate_seconds(timed, half_built) == 2 * 7
+    assert files(half_built.parent) == before
+
+
+def test_the_trial_runs_on_one_thread_with_the_parameters_of_the_spec(timed, tmp_path, monkeypatch):
+    import toy_generators
+
+    given, threads = [], []
+
+    def trial(parameters):
+        given.append(parameters)
+        threads.extend(library["num_threads"] for library in threadpool_info())
+        return 1.0
+
+    monkeypatch.setattr(toy_generators, "seconds_per_sample", trial)
+    estimate_seconds(timed, tmp_path / "a.h5")
+    assert given == [dict(timed.parameters)]
+    assert set(threads) == {1}
 
 
 # ---- the films of the first study

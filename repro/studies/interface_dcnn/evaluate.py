@@ -130,10 +130,14 @@ class Bench:
         return self.columns.is_intermixed[samples] | ~np.isin(depths[samples], known)
 
 
+def mean(values: np.ndarray) -> float:
+    """Return the mean; NaN of nothing."""
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
 def share(hits: np.ndarray, definition: str) -> Metric:
-    """Return the share of hits as a metric; NaN if there was nothing to hit."""
-    value = float(np.mean(hits)) if len(hits) else float("nan")
-    return Metric(value, "1", "higher", definition)
+    """Return the share of hits as a metric."""
+    return Metric(mean(hits), "1", "higher", definition)
 
 
 def dose_name(dose: float) -> str:
@@ -155,7 +159,7 @@ def class_stage(bench: Bench) -> Answers:
         found = bench.ask(CLASS_TASK, examples, dose)
         hits = found.argmax(axis=1) == labels
         metrics[f"class/accuracy{dose_name(dose)}"] = share(hits, about)
-        table[row] = [np.mean(hits[thickness == t]) for t in range(columns.n_thicknesses)]
+        table[row] = [mean(hits[thickness == t]) for t in range(columns.n_thicknesses)]
         metrics[f"class/calibration_error{dose_name(dose)}"] = calibration(found, labels)
     clear = bench.ask(CLASS_TASK, examples)
     hits = clear.argmax(axis=1) == labels
@@ -285,7 +289,7 @@ def step_answers(bench: Bench, task: str, examples: np.ndarray) -> StepAnswers:
 def step_accuracy(bench: Bench, task: str, examples: np.ndarray, dose: float) -> float:
     """Return the share of test columns whose class is right at a dose."""
     found = bench.ask(task, examples, dose).argmax(axis=1)
-    return float(np.mean(found == bench.columns.step_labels(examples)))
+    return mean(found == bench.columns.step_labels(examples))
 
 
 def all_steps(answers: list[StepAnswers]) -> dict[str, Metric]:
@@ -306,7 +310,7 @@ def all_steps(answers: list[StepAnswers]) -> dict[str, Metric]:
 
 def root_mean_square(errors: np.ndarray, of: str) -> Metric:
     """Return the root mean square of errors of the step position [share of the thickness]."""
-    value = float(np.sqrt(np.mean(np.square(errors))))
+    value = float(np.sqrt(mean(np.square(errors))))
     return Metric(value, "1", "lower", f"root mean square error of the step fraction: {of}")
 
 
@@ -319,7 +323,7 @@ def step_fraction_stage(bench: Bench) -> Answers:
         metrics[f"step_fraction/rmse/{name}_A"] = root_mean_square(found - true, "regression")
         truth.append(true)
         answers.append(found)
-        hits.append(np.mean(step_class(found) == step_class(true)))
+        hits.append(mean(step_class(found) == step_class(true)))
     true, found = np.concatenate(truth), np.concatenate(answers)
     metrics["step_fraction/rmse"] = root_mean_square(found - true, "regression")
     about = "mean over thicknesses of the share of columns whose tenth is right, by regression"
@@ -400,9 +404,13 @@ def baseline_hits(
 ) -> np.ndarray:
     """Return which test examples a linear model gets right at each dose, ``(n_doses, n)`` bool.
 
-    It is trained as the networks are, on patterns free of noise and on augmented ones.
+    It is trained as the networks are, on patterns free of noise and on augmented ones; without two
+    different answers to learn, nothing is right or wrong (NaN).
     """
     examples, test = (question.examples(bench.rows[split]) for split in ("train", "test"))
+    answers = question.answers(examples)
+    if len(test) == 0 or len(np.unique(answers)) < 2:
+        return np.full((len(DOSES), 1), np.nan)
     patterns = question.patterns(examples)
     seeds = generator(bench.seed, "baseline", purpose).integers(2**63, size=len(patterns))
     altered = augmented(patterns, seeds.astype(np.uint64), AUGMENTATION)
@@ -410,7 +418,7 @@ def baseline_hits(
     places = bench.columns.step_places if is_number else bench.columns.line_places
     train = baselines.Examples(
         np.concatenate([patterns, altered]),
-        np.tile(question.answers(examples), 2),
+        np.tile(answers, 2),
         np.tile(places(examples)[0], 2),
     )
     predict = baselines.fit(features, train, is_number)

@@ -19,7 +19,8 @@ from repro.studies.interface_dcnn.simulate import N_CLASSES, Simulation
 # Nearer to 0 or 1 a step and intermixing are nearly, or exactly, the same flat crystal.
 TOLD_APART = (0.1, 0.95)
 NOISE_FREE = 0.0
-CLASS_SPREAD = 0.04  # of soft classes, share of the thickness
+MIDDLE_THICKNESS = 200.0  # [Å] of those in the paper
+CLASS_SPREAD = 0.02  # of soft classes, share of the thickness
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,9 @@ class Columns:
         return self.simulation.n_positions, self.n_bins, self.n_bins
 
     def thickness_input(self, thickness: np.ndarray) -> np.ndarray:
-        """Return thicknesses, given by their place, from -1 to 1, ``(n, 1)`` float32."""
+        """Return thicknesses, given by their place, from -1 at 0 Å on, ``(n, 1)`` float32."""
         values = np.array(self.simulation.thicknesses)
-        middle = (values[0] + values[-1]) / 2
-        return ((values[thickness] - middle) / (values[-1] / 2)).astype(np.float32)[:, None]
+        return (values[thickness] / MIDDLE_THICKNESS - 1).astype(np.float32)[:, None]
 
     @cached_property
     def is_intermixed(self) -> np.ndarray:

@@ -478,7 +478,8 @@ def draw_accuracy(ax: Axes, x: np.ndarray, accuracy: np.ndarray, method: str) ->
     """
     label, colour, marker = METHODS[method]
     mean = accuracy.mean(axis=0)
-    spread = [mean - accuracy.min(axis=0), accuracy.max(axis=0) - mean]
+    # The mean of equal numbers may differ from them in its last digit.
+    spread = np.maximum([mean - accuracy.min(axis=0), accuracy.max(axis=0) - mean], 0)
     style = {"ms": 4, "lw": 1.2} if method else {"ms": 6, "lw": 2.2, "zorder": 3}
     ax.errorbar(x, mean, spread, color=colour, marker=marker, label=label, **style)
 

@@ -79,12 +79,13 @@ def published_network(
             architecture.n_filters, architecture.kernel, padding=padding, activation="relu"
         )(x)
         if architecture.max_pooling:
-            x = layers.MaxPooling3D(2, padding="same")(x)
+            x = layers.MaxPooling3D(2, padding="same", dtype="float32")(x)
         x = Dropout(DROPOUT)(x)
     pool = [
         min(window, size) for window, size in zip(architecture.pool, x.shape[1:-1], strict=True)
     ]
-    x = layers.Flatten()(layers.AveragePooling3D(pool)(x))
+    # In float32, since TensorFlow pools no float16 volumes on a processor.
+    x = layers.Flatten()(layers.AveragePooling3D(pool, dtype="float32")(x))
     for width in architecture.dense:
         x = Dropout(DROPOUT)(layers.Dense(width, activation="relu")(x))
     activation = "softmax" if n_outputs > 1 else "linear"

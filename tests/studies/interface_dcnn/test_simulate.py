@@ -64,17 +64,17 @@ def test_one_worker_and_several_give_the_same_bytes(straight, tmp_path):
 
 
 def test_a_shard_cut_off_by_a_crash_is_made_anew_and_the_others_are_kept(straight, tmp_path):
-    def stop_after_two_shards(done, total):
+    def stop_after_four_shards(done, total):
         if done >= 4:
             raise KeyboardInterrupt
 
     out, calls = tmp_path / "set.h5", []
     with pytest.raises(KeyboardInterrupt):
-        build(tiny_spec(), out, progress=stop_after_two_shards)
+        build(tiny_spec(), out, progress=stop_after_four_shards)
     cut_off = tmp_path / "set.h5.parts" / "shard-000000000.npz"
     cut_off.write_bytes(cut_off.read_bytes()[:2000])
     build(tiny_spec(), out, progress=lambda done, _: calls.append(done))
-    assert calls == [2, 4, 5]
+    assert calls == [3, 4, 5]
     assert out.read_bytes() == straight.read_bytes()
 
 
@@ -354,6 +354,26 @@ def test_a_step_shows_in_the_patterns_above_the_thermal_motion():
         for depth, index in [(0, 0), (4, 0), (0, 1)]
     )
     assert np.linalg.norm(stepped - flat) > 2 * np.linalg.norm(other - flat)
+
+
+# How long it takes
+
+
+def least_seconds(**changes):
+    """Return the shortest of three measurements: others use the machine as well."""
+    return min(simulate.seconds_per_sample(PARAMETERS | changes) for _ in range(3))
+
+
+def test_the_time_of_a_sample_grows_with_its_passes_and_cells():
+    once = least_seconds()
+    assert once > 0
+    longer = {"n_cells": 32, "thicknesses": [7.81, 32 * A_SUBSTRATE]}
+    for changes in ({"n_passes": 8 * SIMULATION.n_passes}, longer):
+        assert 8 / 3 < least_seconds(**changes) / once < 8 * 3
+
+
+def test_the_time_of_a_sample_grows_with_its_lines():
+    assert 8 / 3 < least_seconds(n_lines=16) / least_seconds(n_lines=2) < 8 * 3
 
 
 # Bad input
