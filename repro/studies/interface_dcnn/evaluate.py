@@ -98,7 +98,7 @@ class Bench:
         self.rows = {split: dataset.rows(split) for split in ("train", "validation", "test")}
 
     def ask(self, task: str, examples: np.ndarray, dose: float = NOISE_FREE) -> np.ndarray:
-        """Return a network's probabilities, ``(n, n_classes)``, or numbers, ``(n, 1)``."""
+        """Return a network's answers, ``(n, n_outputs)``."""
         question = self.questions[task]
         if not len(examples):
             return np.empty((0, question.n_outputs))
@@ -225,14 +225,15 @@ class StepAnswers:
         ``(n, 11)``.
     labels : numpy.ndarray
         ``(n,)`` int, the true classes.
-    fractions : numpy.ndarray
-        ``(n,)``, the true positions as shares of the thickness.
+    positions, fractions : numpy.ndarray
+        ``(n,)``, the positions found and the true ones, as shares of the thickness.
     unseen : numpy.ndarray
         ``(n,)`` bool, whose depth the training split lacks.
     """
 
     probabilities: np.ndarray
     labels: np.ndarray
+    positions: np.ndarray
     fractions: np.ndarray
     unseen: np.ndarray
 
@@ -248,8 +249,8 @@ class StepAnswers:
 
     @property
     def errors(self) -> np.ndarray:
-        """Mean position of the class probabilities minus the true one, ``(n,)``."""
-        return self.probabilities @ np.linspace(0, 1, N_CLASSES) - self.fractions
+        """The positions found minus the true ones, ``(n,)``."""
+        return self.positions - self.fractions
 
 
 def step_stage(bench: Bench) -> Answers:
@@ -277,10 +278,11 @@ ABOUT_STEPS = "share of test columns, averaged over the cell, whose tenth of the
 
 def step_answers(bench: Bench, task: str, examples: np.ndarray) -> StepAnswers:
     """Return what a network says of the step positions of test columns."""
-    columns = bench.columns
+    columns, answers = bench.columns, bench.ask(task, examples)
     return StepAnswers(
-        bench.ask(task, examples),
+        bench.questions[task].probabilities(answers),
         columns.step_labels(examples),
+        answers @ np.linspace(0, 1, N_CLASSES),
         columns.step_fractions(examples),
         bench.unseen(columns.step_places(examples)[0]),
     )
@@ -288,7 +290,8 @@ def step_answers(bench: Bench, task: str, examples: np.ndarray) -> StepAnswers:
 
 def step_accuracy(bench: Bench, task: str, examples: np.ndarray, dose: float) -> float:
     """Return the share of test columns whose class is right at a dose."""
-    found = bench.ask(task, examples, dose).argmax(axis=1)
+    answers = bench.ask(task, examples, dose)
+    found = bench.questions[task].probabilities(answers).argmax(axis=1)
     return mean(found == bench.columns.step_labels(examples))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy.special import ndtr
 
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
@@ -18,9 +19,10 @@ from repro.studies.interface_dcnn.simulate import N_CLASSES, Simulation
 
 # Nearer to 0 or 1 a step and intermixing are nearly, or exactly, the same flat crystal.
 TOLD_APART = (0.1, 0.95)
+LEAST_SPREAD = 0.01  # of a position that is found, share of the thickness
 NOISE_FREE = 0.0
 MIDDLE_THICKNESS = 200.0  # [Å] of those in the paper
-CLASS_SPREAD = 0.02  # of soft classes, share of the thickness
+CLASS_SPREAD = 0.04  # of soft classes, share of the thickness
 
 
 @dataclass(frozen=True)
@@ -227,6 +229,26 @@ def soft_class(fraction: np.ndarray) -> np.ndarray:
     centres = np.linspace(0, 1, N_CLASSES)
     shares = np.exp(-0.5 * ((fraction[:, None] - centres) / CLASS_SPREAD) ** 2)
     return (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def sharp_class(shares: np.ndarray) -> np.ndarray:
+    """Return the probabilities of the classes that soft classes stand for, ``(n, 11)``.
+
+    Soft classes are the distribution of the position, widened by `CLASS_SPREAD`; without the
+    widening it is taken for a normal distribution, and its parts within each class are returned.
+
+    Parameters
+    ----------
+    shares : numpy.ndarray
+        What a network answers that was trained on `soft_class`, ``(n, 11)``.
+    """
+    centres = np.linspace(0, 1, N_CLASSES)
+    position = shares @ centres
+    variance = np.sum(shares * (centres - position[:, None]) ** 2, axis=1) - CLASS_SPREAD**2
+    edges = (centres[1:] + centres[:-1]) / 2
+    away = (edges - position[:, None]) / np.sqrt(np.maximum(variance, LEAST_SPREAD**2))[:, None]
+    below = np.pad(ndtr(away), ((0, 0), (1, 1)), constant_values=(0, 1))
+    return np.diff(below, axis=1)
 
 
 def as_input(patterns: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from repro.studies.interface_dcnn.examples import (
     Scale,
     as_input,
     augmented,
+    sharp_class,
     soft_class,
 )
 from repro.studies.interface_dcnn.model import (
@@ -146,6 +147,10 @@ class Question:
         """Return what the network sees of patterns of some examples."""
         return self.scale.apply(as_input(patterns))
 
+    def probabilities(self, answers: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the classes that a network's answers stand for."""
+        return answers
+
     def load(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return input and answer of examples."""
         return self.inputs(self.patterns(examples), examples), self.answers(examples)
@@ -174,6 +179,15 @@ class OfAnyThickness(Question):
             "patterns": super().inputs(patterns, examples),
             "thickness": self.thickness(examples),
         }
+
+
+@dataclass(frozen=True)
+class SoftlyOfAnyThickness(OfAnyThickness):
+    """The same with soft classes."""
+
+    def probabilities(self, answers: np.ndarray) -> np.ndarray:
+        """Return the probabilities of the classes without their softness."""
+        return sharp_class(answers)
 
 
 def rough_or_diffuse(columns: Columns) -> Question:
@@ -237,7 +251,7 @@ def improved_questions(columns: Columns) -> dict[str, Question]:
             **vars(rough_or_diffuse(columns)),
             thickness=lambda examples: columns.thickness_input(columns.line_places(examples)[1]),
         ),
-        "step": OfAnyThickness(
+        "step": SoftlyOfAnyThickness(
             N_CLASSES,
             partial(columns.steps, thicknesses=everything),
             columns.step_lines_together,

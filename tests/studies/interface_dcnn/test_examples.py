@@ -291,3 +291,15 @@ def test_rotations_reach_both_ways_to_the_largest_and_no_further():
     assert -3.01 < min(angles) < -2.8
     assert 2.8 < max(angles) < 3.01
     assert np.mean(angles) == pytest.approx(0, abs=5 * np.sqrt(3 / 300))
+
+
+def test_soft_classes_without_their_softness_name_the_class_and_know_when_they_are_sure():
+    centres = np.linspace(0, 1, N_CLASSES)
+    sure = ex.sharp_class(ex.soft_class(centres[1:-1]))
+    np.testing.assert_array_equal(sure.argmax(axis=1), np.arange(1, N_CLASSES - 1))
+    assert sure.max(axis=1).min() > 0.99
+    between = ex.sharp_class(ex.soft_class(np.array([0.45])))
+    np.testing.assert_allclose(between[0, 4:6], 0.5, atol=0.05)
+    torn = ex.sharp_class((ex.soft_class(np.array([0.3])) + ex.soft_class(np.array([0.6]))) / 2)
+    assert torn.max() < 0.4, "two answers far apart are not sure of the one in the middle"
+    np.testing.assert_allclose(np.concatenate([sure, between, torn]).sum(axis=1), 1, rtol=1e-6)
