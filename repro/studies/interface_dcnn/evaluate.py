@@ -50,23 +50,7 @@ def evaluate(
     seed: int,
     progress: Callable[[int, int], None],
 ) -> Evaluation:
-    """Measure trained networks on the test split, beside all baselines.
-
-    Parameters
-    ----------
-    variant : str
-        ``"faithful"`` or ``"improved"``.
-    dataset : Dataset
-        The data set that the networks were trained on.
-    models : dict
-        The trained networks by task.
-    curves : dict
-        Each network's history.
-    seed : int
-        Of the counting noise.
-    progress : callable
-        Called with the stages done and their number.
-    """
+    """Measure trained networks on the test split, beside all baselines; see `Study.evaluate`."""
     bench = Bench(variant, dataset, models, curves, seed)
     stages = [class_stage, step_stage, baseline_stage, picture_stage]
     if variant == "faithful":

@@ -41,45 +41,48 @@ SINGLE_LINE = "ablation_single_line"
 
 
 @dataclass(frozen=True)
-class FaithfulScale:
-    """What a preset changes of the published training.
+class PresetScale:
+    """What a preset changes of any training.
 
     Parameters
     ----------
     n_bins : int
         Bins along each side of the patterns.
-    architecture : Architecture
-        What the text leaves open.
     class_epochs, step_epochs : int
         Epochs of the two kinds of task; 300 in the paper.
     """
 
     n_bins: int
-    architecture: Architecture
     class_epochs: int
     step_epochs: int
 
 
 @dataclass(frozen=True)
-class ImprovedScale:
+class FaithfulScale(PresetScale):
+    """What a preset changes of the published training.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        What the text leaves open.
+    """
+
+    architecture: Architecture
+
+
+@dataclass(frozen=True)
+class ImprovedScale(PresetScale):
     """What a preset changes of our networks and their training.
 
     Parameters
     ----------
-    n_bins : int
-        Bins along each side of the patterns.
     width : int
         Filters of the first convolution.
-    class_epochs, step_epochs : int
-        Epochs of the two kinds of task.
     warmup_steps : int
         Steps over which the learning rate rises.
     """
 
-    n_bins: int
     width: int
-    class_epochs: int
-    step_epochs: int
     warmup_steps: int
 
 
