@@ -22,7 +22,7 @@ from repro.errors import ReproError
 from repro.studies.interface_dcnn.fourier import aligned_zeros, invert_rows, transform_rows
 from repro.studies.interface_dcnn.potential import Grid, wavelength
 
-WAVES_AT_ONCE, ROWS_AT_ONCE = 4, 64  # of real space: they stay in the nearest caches
+WAVES_AT_ONCE, ROWS_AT_ONCE = 7, 32  # of real space: they stay in the nearest caches
 
 
 @dataclass(frozen=True)
