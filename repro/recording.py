@@ -351,7 +351,7 @@ def timings(
         seeds = curves[task.name].values()
         seconds = sum(sum(columns.get("seconds", [])) for columns in seeds)
         epochs = sum(len(columns.get("epoch", [])) for columns in seeds)
-        n_examples = len(task.examples(trained.dataset.rows("train")))
+        n_examples = len(task.examples_of(trained.dataset)[0])
         stages[f"train {task.name}"] = _timing(seconds, epochs * n_examples)
     if evaluation_seconds is not None:
         n_samples = len(trained.seeds) * spec.counts["test"]

@@ -274,8 +274,8 @@ def train_task(
 
     recipe = world.follow(task.recipe)
     order_seed = integer_seed(run.seed, "batches", task.name)
-    training, validation = (task.examples(dataset.rows(s)) for s in ("train", "validation"))
-    if not min(len(training), len(validation)):
+    training, validation = task.examples_of(dataset)
+    if not len(training) or (recipe.keep == "best" and not len(validation)):
         raise ReproError(
             f"The data set gives {task.name} {len(training)} examples to train on and "
             f"{len(validation)} to validate with: build one with more samples in each split."
@@ -285,7 +285,7 @@ def train_task(
         task.build_model,
         recipe,
         Batches(task.load, training, recipe.batch_size, order_seed, augmented=task.augmented),
-        Batches(task.load, validation, recipe.batch_size, None),
+        Batches(task.load, validation, recipe.batch_size, None) if len(validation) else None,
         folder,
         integer_seed(run.seed, "network", task.name),
         {"task": task.name, **run.model_dump(mode="json")},

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 import repro.studies
 from repro.datasets.spec import DataSpec, load_spec
 from repro.errors import ReproError
@@ -17,7 +19,6 @@ from repro.evaluation.claims import Claims, load_claims
 
 if TYPE_CHECKING:
     import keras
-    import numpy as np
     from matplotlib.figure import Figure
 
     from repro.datasets.batches import Augmented, Load
@@ -49,6 +50,9 @@ class Task:
     augmented : callable, optional
         What `load` does, for training: takes a seed for each example too, ``(n,)`` uint64, and may
         alter the example by what it draws.
+    held_out : tuple of int, optional
+        Samples of the training split that this network does not see, for cross-validation: it is
+        validated on them, and not on the validation split.
     """
 
     name: str
@@ -57,6 +61,14 @@ class Task:
     recipe: Recipe
     examples: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
     augmented: Augmented | None = None
+    held_out: tuple[int, ...] = ()
+
+    def examples_of(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the examples to learn from, and of those to validate with."""
+        training, validation = dataset.rows("train"), dataset.rows("validation")
+        if self.held_out:
+            training, validation = np.setdiff1d(training, self.held_out), np.array(self.held_out)
+        return self.examples(training), self.examples(validation)
 
 
 @dataclass(frozen=True)

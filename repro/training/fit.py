@@ -39,13 +39,16 @@ from repro.training.state import (
 from repro.training.world import ALONE, World
 
 BuildModel = Callable[[], keras.Model]
+# Writing the state takes no more than this share of the time, so that short epochs of a large
+# network are not spent on the disk.
+WRITING_SHARE = 0.1
 
 
 def fit(
     build_model: BuildModel,
     recipe: Recipe,
     train: Batches,
-    validation: Batches,
+    validation: Batches | None,
     folder: str | Path,
     seed: int,
     configuration: dict[str, Any],
@@ -70,8 +73,10 @@ def fit(
         Returns a new, built network; called under the recipe's precision with the seed set.
     recipe : Recipe
         How to train.
-    train, validation : Batches
-        Training samples in a new order every epoch; validation samples, in fixed order.
+    train : Batches
+        Training samples, in a new order every epoch.
+    validation : Batches or None
+        Validation samples, in fixed order; none where the recipe keeps the last weights.
     folder : pathlib.Path
         Where state, history and weights are kept.
     seed : int
@@ -79,7 +84,8 @@ def fit(
     configuration : dict
         What else alters the result, in the types of JSON: a folder with another is refused.
     on_epoch : callable, optional
-        Called after every epoch with its row of the history, when its state is safe.
+        Called after every epoch with its row of the history, when its state is safe (or, where
+        the last weights are kept, can wait for a later epoch since writing takes long).
     quiet : bool
         Show no progress on standard error.
     world : World
@@ -90,7 +96,8 @@ def fit(
     model : keras.Model
         The network with the weights that the recipe keeps.
     history : dict of list
-        Per epoch: ``epoch`` from 1, ``loss`` and ``val_loss`` [mean over the samples],
+        Per epoch: ``epoch`` from 1, ``loss`` and ``val_loss`` if there are samples to validate
+        with [mean over the samples],
         ``seconds``, ``samples_per_second`` of training alone, ``learning_rate`` of the epoch's
         first step, and ``workers`` that took part at its end.
 
@@ -104,6 +111,11 @@ def fit(
     if world.size > train.n_samples:
         raise ReproError(
             f"{world.size} workers cannot share {train.n_samples} training samples: start fewer."
+        )
+    if validation is None and recipe.keep == "best":
+        raise ReproError(
+            "The best weights cannot be told without samples to validate with: build a data set "
+            "that has some, or keep the last weights."
         )
     settings = _settings(recipe, train, validation, seed, configuration)
     with ExitStack() as held:
@@ -190,7 +202,7 @@ class _Training:
         model: keras.Model,
         recipe: Recipe,
         train: Batches,
-        validation: Batches,
+        validation: Batches | None,
         folder: Path,
         quiet: bool,
         world: World,
@@ -199,6 +211,7 @@ class _Training:
         self.train, self.validation = train, validation
         self.folder, self.world = folder, world
         self.quiet = quiet or not world.leads
+        self._write_after = 0.0  # on the clock of time.perf_counter [s]
 
     def run(self, state: State, on_epoch: Callable[[Row], None] | None) -> list[Row]:
         """Train from a state to the recipe's last epoch; return the whole history."""
@@ -218,7 +231,12 @@ class _Training:
         return history
 
     def _save(self, history: list[Row]) -> None:
+        start, may_wait = time.perf_counter(), self.recipe.keep == "last"
+        if may_wait and start < self._write_after and len(history) < self.recipe.epochs:
+            return
         save_epoch(self.folder, self.model, State.of(self.model, history), self.recipe.keep)
+        end = time.perf_counter()
+        self._write_after = end + (end - start) * (1 / WRITING_SHARE - 1)
 
     def _commit(self, history: list[Row], so_far: EpochSoFar) -> None:
         self.world.commit(str(self.folder), lambda: State.of(self.model, history, so_far))
@@ -230,11 +248,11 @@ class _Training:
             so_far = replace(so_far, learning_rate=float(now))
         trained = self._train_once(history, so_far, progress)
         start = time.perf_counter()
-        val_loss = self._validate(epoch)
+        validated = {"val_loss": self._validate(epoch)} if self.validation is not None else {}
         return {
             "epoch": epoch,
             "loss": trained.loss / trained.samples,
-            "val_loss": val_loss,
+            **validated,
             "seconds": trained.seconds + time.perf_counter() - start,
             "samples_per_second": trained.samples / trained.seconds,
             "learning_rate": trained.learning_rate,
@@ -328,7 +346,7 @@ class _Tally:
 def _settings(
     recipe: Recipe,
     train: Batches,
-    validation: Batches,
+    validation: Batches | None,
     seed: int,
     configuration: dict[str, Any],
 ) -> dict[str, Any]:
@@ -338,7 +356,7 @@ def _settings(
         "seed": seed,
         "backend": keras.config.backend(),
         "train": _identity(train),
-        "validation": _identity(validation),
+        "validation": None if validation is None else _identity(validation),
     }
 
 

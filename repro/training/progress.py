@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 REFRESHES_PER_SECOND = 2  # more would take time from the training on few cores
 SPEED_WINDOW = 600.0  # [s]
+LOSSES = ("loss", "val_loss")
 
 
 class TrainingProgress:
@@ -71,8 +72,6 @@ class TrainingProgress:
 
     def end_epoch(self, row: dict[str, float]) -> None:
         """Show the losses of an epoch."""
-        self._console.print(
-            f"epoch {row['epoch']}/{self._epochs}  loss {row['loss']:.6g}  "
-            f"val_loss {row['val_loss']:.6g}  {row['samples_per_second']:.0f} samples/s",
-            markup=False,
-        )
+        losses = "  ".join(f"{name} {row[name]:.6g}" for name in LOSSES if name in row)
+        rate = f"{row['samples_per_second']:.0f} samples/s"
+        self._console.print(f"epoch {row['epoch']}/{self._epochs}  {losses}  {rate}", markup=False)

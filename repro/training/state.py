@@ -64,7 +64,7 @@ class State:
     Parameters
     ----------
     history : list of dict
-        A row per epoch with ``epoch`` (from 1), ``loss``, ``val_loss`` and more.
+        A row per epoch with ``epoch`` (from 1), ``loss``, perhaps ``val_loss``, and more.
     model : list of numpy.ndarray
         Every variable of the network: weights, moving statistics, seed generators.
     optimizer : list of numpy.ndarray
@@ -233,9 +233,10 @@ def load_state(folder: Path) -> State | None:
 
 def settle(folder: Path, state: State) -> None:
     """Bring weights and history into step with the state; clear away what a kill left."""
-    pending = _pending(folder, best_epoch(state.history))
-    if pending.exists():
-        pending.replace(folder / weights_name("best"))
+    if "val_loss" in state.history[0]:
+        pending = _pending(folder, best_epoch(state.history))
+        if pending.exists():
+            pending.replace(folder / weights_name("best"))
     for leftover in (*folder.glob("pending-*.weights.h5"), *folder.glob("*.partial")):
         leftover.unlink()
     with replacing(folder / HISTORY) as path, path.open("w", newline="") as file:

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from repro.datasets.batches import gather
 from repro.errors import ReproError
 from repro.training.fit import load_model
-from repro.training.state import load_state
+from repro.training.state import load_state, save_epoch
 from repro.training.world import World
 
 SCRIPT = Path(__file__).with_name("train_small.py")
@@ -237,6 +238,42 @@ def test_the_weights_that_the_recipe_keeps_come_out(tmp_path, keep):
         loss = trained.evaluate(small.batches()[1], verbose=0)
         assert loss == pytest.approx(expected, rel=1e-6)
     assert (tmp_path / f"{keep}.weights.h5").exists()
+
+
+def test_without_samples_to_validate_the_last_weights_come_out_resumed_or_not(tmp_path):
+    def train(folder, **options):
+        batches, _ = small.batches()
+        recipe = replace(SHORT, keep="last")
+        return small.fit(small.build_model, recipe, batches, None, folder, 0, {}, **options)
+
+    _, history = train(tmp_path / "straight", quiet=True)
+    assert "val_loss" not in history
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "resumed", on_epoch=interrupt_after(2))
+    train(tmp_path / "resumed")
+    assert_same_outcome(tmp_path / "resumed", tmp_path / "straight")
+
+
+def test_the_best_weights_need_samples_to_validate_with(tmp_path):
+    with pytest.raises(ReproError, match="cannot be told without samples to validate with"):
+        small.fit(small.build_model, SHORT, small.batches()[0], None, tmp_path / "a", 0, {})
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_slow_disk_does_not_slow_short_epochs_and_nothing_is_lost(tmp_path, monkeypatch):
+    recipe = replace(SHORT, epochs=40, keep="last")
+    small.train(tmp_path / "straight", recipe)
+    written = []
+
+    def slowly(folder, model, state, keep):
+        time.sleep(0.1)
+        written.append(len(state.history))
+        save_epoch(folder, model, state, keep)
+
+    monkeypatch.setattr("repro.training.fit.save_epoch", slowly)
+    train_interrupted(tmp_path / "resumed", recipe, epoch=30)
+    assert len(written) < 30, "every epoch waited for the disk"
+    assert_same_outcome(tmp_path / "resumed", tmp_path / "straight")
 
 
 def test_best_weights_survive_an_interruption_after_the_best_epoch(tmp_path):
