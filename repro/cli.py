@@ -138,6 +138,20 @@ def data_build(
     _print(facts, json, lambda: terminal.dataset_page(facts))
 
 
+@data_app.command("fetch")
+def data_fetch(
+    study: StudyName,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The archive to write.")],
+) -> None:
+    """Download the measurements that a paper published; their checksum is kept beside them."""
+    from repro.study import get_study
+
+    archive = get_study(study).optional_room("archive")
+    if archive is None:
+        raise ReproError(f"{study} has no published measurements: build its data set.")
+    print(archive.fetch(out))
+
+
 @data_app.command("verify")
 def data_verify(file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
     """Check every variable of a data set against its checksum."""
@@ -352,6 +366,25 @@ def report(
 
     results.report(_record_folders(records), out)
     print(out)
+
+
+@app.command()
+def serve(
+    study: StudyName,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="A run [default: the newest here].")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8501,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Open a web page on which a trained run answers questions; Ctrl-C ends it."""
+    from repro import runs
+    from repro.study import get_study
+
+    page = get_study(study).optional_room("page")
+    if page is None:
+        raise ReproError(f"{study} has no page to serve.")
+    page.serve(folder or runs.newest_run(study, "improved"), port, browser)
 
 
 @app.command()

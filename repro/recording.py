@@ -28,6 +28,7 @@ from repro.evaluation.records import (
     write_record,
 )
 from repro.evaluation.verdicts import judge
+from repro.measured import is_archive, judged_by
 from repro.runs import (
     BUILD_TIME_FILE,
     DATA_FILE,
@@ -66,10 +67,20 @@ class TrainedRun:
     dataset: Dataset
     tasks: list[Task]
     data_file: str | None
+    judged: Dataset
+    results: Path
 
     @classmethod
     def open(cls, folder: Path, data: Path | None = None) -> TrainedRun:
         """Read a run's folder.
+
+        Parameters
+        ----------
+        folder : Path
+            The run's folder.
+        data : Path, optional
+            The data set it was trained on, unless that is in the folder; or an archive of samples
+            to judge it by.
 
         Raises
         ------
@@ -79,20 +90,26 @@ class TrainedRun:
         runs = read_run_files(folder)
         if not runs:
             raise ReproError(f"{folder} holds no run: make one with `repro train`.")
-        if data is None and not (folder / DATA_FILE).exists():
-            raise ReproError(f"{folder} has no {DATA_FILE}: give its data set with --data FILE.")
         choices = runs[0].choices
-        dataset = open_data(choices, data or folder / DATA_FILE)
+        study = get_study(choices.study)
+        archive = data if data is not None and is_archive(study, data) else None
+        own = folder / DATA_FILE if data is None or archive else data
+        if own != data and not own.exists():
+            raise ReproError(f"{folder} has no {DATA_FILE}: give its data set with --data FILE.")
+        dataset = open_data(choices, own)
         tasks = resolved_tasks(choices, dataset)
         check_same_run(folder, run_file(choices, runs[0].seed, tasks, dataset))
+        judged = judged_by(study, dataset, archive, folder) if archive else dataset
         return cls(
             folder=folder,
-            study=get_study(choices.study),
+            study=study,
             choices=choices,
             seeds=[run.seed for run in runs],
             dataset=dataset,
             tasks=tasks,
             data_file=data.name if data else None,
+            judged=judged,
+            results=folder if judged is dataset else folder / f"on-{data.stem}",
         )
 
 
@@ -141,6 +158,9 @@ def record_failure(choices: Choices, folder: Path, data: Path | None, reason: st
 def evaluate(folder: Path, data: Path | None = None, display: Display = SILENT) -> Record:
     """Measure the trained networks of every seed, draw the figures, judge, write the record.
 
+    Given an archive that the networks were not trained on, they are judged by it, and the results
+    go to the folder ``on-NAME`` within the run's.
+
     Raises
     ------
     ReproError
@@ -157,9 +177,10 @@ def evaluate(folder: Path, data: Path | None = None, display: Display = SILENT) 
         models = trained_models(trained.tasks, folder, seed)
         with display.bar(f"evaluate {trained.study.name}, seed {seed}") as progress:
             evaluations[seed] = measure(trained, models, seed, progress)
-        save_arrays(seed_folder(folder, seed) / "evaluation.npz", evaluations[seed].arrays)
+        arrays = seed_folder(trained.results, seed) / "evaluation.npz"
+        save_arrays(arrays, evaluations[seed].arrays)
     record = assemble(trained, evaluations, models, time.perf_counter() - start)
-    write_record(record, folder / RECORD_FILE)
+    write_record(record, trained.results / RECORD_FILE)
     return record
 
 
@@ -169,7 +190,7 @@ def measure(
     """Measure the networks of one seed on the test split."""
     return trained.study.evaluate(
         trained.choices.variant,
-        trained.dataset,
+        trained.judged,
         models,
         {t.name: read_history(network_folder(trained.folder, seed, t.name)) for t in trained.tasks},
         seed,
@@ -234,12 +255,12 @@ def assemble(
 
 def data_entry(trained: TrainedRun) -> DataEntry:
     """Return what a record says of the data set."""
-    spec = trained.dataset.spec
+    spec = trained.judged.spec
     return DataEntry(
         name=spec.name,
         version=spec.version,
         fingerprint=spec.fingerprint,
-        checksum=trained.dataset.checksum,
+        checksum=trained.judged.checksum,
         counts=spec.counts,
         parameters=spec.parameters,
     )
@@ -300,9 +321,9 @@ def draw_figures(trained: TrainedRun, evaluations: dict[int, Evaluation]) -> dic
     arrays = {seed: evaluation.arrays for seed, evaluation in evaluations.items()}
     entries = {}
     for name, (figure, caption) in trained.study.figures(arrays).items():
-        path = save(figure, trained.folder / "figures" / f"{name}.svg")
+        path = save(figure, trained.results / "figures" / f"{name}.svg")
         entries[name] = FigureEntry(
-            file=path.relative_to(trained.folder).as_posix(),
+            file=path.relative_to(trained.results).as_posix(),
             caption=caption,
             command=provenance.command_line(["evaluate", trained.folder.resolve().name]),
         )
@@ -343,7 +364,7 @@ def timings(
     trained: TrainedRun, curves: Curves, evaluation_seconds: float | None
 ) -> dict[str, Timing]:
     """Return wall time [s] and rate [samples/s] of each stage, resumed parts included."""
-    spec, stages = trained.dataset.spec, {}
+    spec, stages = trained.judged.spec, {}
     built = trained.folder / BUILD_TIME_FILE
     if trained.data_file is None and built.exists():
         stages["data"] = _timing(float(built.read_text()), spec.n_samples)
@@ -360,8 +381,14 @@ def timings(
 
 
 def command(trained: TrainedRun, flags: Flags) -> str:
-    """Return the command that makes this run from nothing, folders by their names alone."""
+    """Return the command that makes this run from nothing, folders by their names alone.
+
+    Of a run that is judged by other samples, the command that judges it.
+    """
     choices = trained.choices
+    if trained.judged is not trained.dataset:
+        words = ["evaluate", trained.folder.resolve().name, "--data", trained.data_file]
+        return provenance.command_line(words)
     words = ["run", choices.study, "--variant", choices.variant, "--preset", choices.preset]
     words += ["--experiment", trained.dataset.spec.experiment]
     words += ["--seeds", ",".join(map(str, trained.seeds))]

@@ -21,6 +21,7 @@ from repro.datasets.atomic import replacing
 from repro.datasets.spec import ResolvedSpec
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
+from repro.measured import import_archive, is_archive, is_measured
 from repro.seeds import integer_seed
 from repro.study import Study, Task, get_study
 from repro.training.world import ALONE, World
@@ -147,9 +148,13 @@ def duration(seconds: float) -> str:
 
 def resolve_spec(choices: Choices, seed: int | None = None) -> ResolvedSpec:
     """Return the data spec with the preset, the experiment and the settings filled in."""
-    settings = {k: v for k, v in choices.settings.items() if not k.startswith(RECIPE_PREFIX)}
     spec = get_study(choices.study).data_spec
-    return spec.resolve(choices.preset, choices.experiment, settings, seed)
+    return spec.resolve(choices.preset, choices.experiment, data_settings(choices), seed)
+
+
+def data_settings(choices: Choices) -> dict[str, str]:
+    """Return the settings that are the data spec's, not the recipe's."""
+    return {k: v for k, v in choices.settings.items() if not k.startswith(RECIPE_PREFIX)}
 
 
 def open_data(choices: Choices, path: Path) -> Dataset:
@@ -161,7 +166,10 @@ def open_data(choices: Choices, path: Path) -> Dataset:
         If it belongs to another study, preset or experiment, or a data setting differs.
     """
     dataset = Dataset.open(path)
-    wanted = resolve_spec(choices, dataset.spec.seed)
+    if is_measured(get_study(choices.study), dataset.spec):
+        wanted = dataset.spec.model_copy(update={"preset": choices.preset})
+    else:
+        wanted = resolve_spec(choices, dataset.spec.seed)
     for what in ("study", "preset", "experiment"):
         have, want = getattr(dataset.spec, what), getattr(wanted, what)
         if have != want:
@@ -363,6 +371,24 @@ def read_run_files(out: Path) -> list[RunFile]:
     return sorted(runs, key=lambda run: run.seed)
 
 
+def newest_run(study: str, variant: str) -> Path:
+    """Return the run that was made last of a study, below the working folder.
+
+    Raises
+    ------
+    ReproError
+        If there is none.
+    """
+    found = [
+        path
+        for folder in ("runs", "results/latest")
+        for path in Path(folder).glob(f"{study}-{variant}*/seed-*/run.json")
+    ]
+    if not found:
+        raise ReproError(f"There is no run of {study} {variant} here: name its folder or make one.")
+    return max(found, key=lambda path: path.stat().st_mtime).parents[1]
+
+
 def trained_models(tasks: list[Task], out: Path, seed: int) -> dict[str, keras.Model]:
     """Return the trained networks of one seed by task; those loaded before are let go."""
     import keras
@@ -393,7 +419,8 @@ def prepare_and_train(
     choices, seeds, out
         What is trained, and where to.
     data : Path, optional
-        A built data set; by default one in ``out``, built first if it is not there.
+        A built data set, or an archive of measurements, of which one in ``out`` is made; by default
+        one in ``out``, built first if it is not there.
     workers : int
         Processes that build the data set.
     display : Display
@@ -436,6 +463,9 @@ def _prepare_and_train(
     if data is None:
         data = out / DATA_FILE
         world.lead(partial(_build_once, choices, data, workers, display))
+    elif is_archive(study := get_study(choices.study), data):
+        arguments = study, data, out / DATA_FILE, choices.preset, data_settings(choices)
+        data = world.lead(partial(import_archive, *arguments))
     train(choices, seeds, open_data(choices, data), out, display, world)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import repro.studies
-from repro.datasets.spec import DataSpec, load_spec
+from repro.datasets.spec import DataSpec, load_spec, spec_names
 from repro.errors import ReproError
 from repro.evaluation.claims import Claims, load_claims
 
@@ -99,6 +99,10 @@ class Study:
         """Import one of the study's modules, such as ``"recipe"``."""
         return importlib.import_module(f"{self.package}.{name}")
 
+    def optional_room(self, name: str) -> ModuleType | None:
+        """Import a module that not every study has; none if this one lacks it."""
+        return self.room(name) if (self.folder / f"{name}.py").is_file() else None
+
     @property
     def folder(self) -> Path:
         """The study's folder."""
@@ -108,6 +112,12 @@ class Study:
     def data_spec(self) -> DataSpec:
         """The study's data spec."""
         return load_spec(self.name)
+
+    @property
+    def data_specs(self) -> list[DataSpec]:
+        """Every data spec of the study: its own, and that of archives it takes."""
+        specs = [load_spec(name) for name in spec_names()]
+        return [spec for spec in specs if spec.study == self.name]
 
     @property
     def claims(self) -> Claims:

@@ -1,0 +1,142 @@
+"""Speed of the published translator of `rheed_translator` beside the same network in PyTorch.
+
+The two take turns in the same run, on the same number of threads.
+"""
+
+import os
+from itertools import pairwise
+from statistics import median
+from time import perf_counter
+
+import keras
+import numpy as np
+import pytest
+
+from repro.studies.rheed_translator.model import LossWeights, published_translator
+
+HEIGHT, WIDTH, BATCH = 540, 720, 4
+LEARNING_RATE = 1e-4
+N_ROUNDS, N_WARMUPS = 5, 2
+
+
+@pytest.fixture
+def torch():
+    """Return PyTorch on as many threads as TensorFlow has."""
+    program = pytest.importorskip("torch", reason="PyTorch is missing: pip install torch")
+    import tensorflow as tf
+
+    before = program.get_num_threads()
+    n_threads = tf.config.threading.get_intra_op_parallelism_threads()
+    program.set_num_threads(n_threads or len(os.sched_getaffinity(0)))
+    yield program
+    program.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def films():
+    """Return as many films as a batch has, both modalities scaled to 0 to 1."""
+    draws = np.random.default_rng(0)
+    return {
+        "image": draws.random((BATCH, HEIGHT, WIDTH, 1), dtype=np.float32),
+        "stoichiometry": draws.random((BATCH, 1), dtype=np.float32),
+    }
+
+
+def torch_step(torch, films, weights, **options):
+    """Return one step of the published network and its training, as a PyTorch user writes it.
+
+    ``options`` go to Adam; without them it is the published one.
+    """
+    nn, mse = torch.nn, torch.nn.functional.mse_loss
+    rows, columns = -(-HEIGHT // 8), -(-WIDTH // 8)
+    flat = 64 * rows * columns
+
+    def two_layers(n_inputs, n_hidden, n_outputs):
+        return nn.Sequential(
+            nn.Linear(n_inputs, n_hidden), nn.ReLU(), nn.Linear(n_hidden, n_outputs)
+        )
+
+    def convolutions(kind, kernel, widths):
+        for n_inputs, n_outputs in pairwise(widths):
+            yield kind(n_inputs, n_outputs, kernel, stride=2, padding=1)
+            yield nn.ReLU()
+
+    blocks = nn.ModuleDict(
+        {
+            "image_encoder": nn.Sequential(
+                *convolutions(nn.Conv2d, 3, (1, 4, 16, 64)),
+                nn.Flatten(),
+                two_layers(flat, 64, 48),
+            ),
+            "stoichiometry_encoder": two_layers(1, 2, 48),
+            "shared_encoder": two_layers(48, 24, 12),
+            "shared_decoder": two_layers(12, 24, 48),
+            "image_decoder": nn.Sequential(
+                two_layers(48, 64, flat),
+                nn.ReLU(),
+                nn.Unflatten(1, (64, rows, columns)),
+                *list(convolutions(nn.ConvTranspose2d, 4, (64, 16, 4, 1)))[:-1],
+                nn.Sigmoid(),
+            ),
+            "stoichiometry_decoder": two_layers(48, 2, 1),
+        }
+    )
+    optimizer = torch.optim.Adam(blocks.parameters(), lr=LEARNING_RATE, **options)
+    inputs = {
+        "image": torch.from_numpy(films["image"]).permute(0, 3, 1, 2).contiguous(),
+        "stoichiometry": torch.from_numpy(films["stoichiometry"]),
+    }
+
+    def step():
+        optimizer.zero_grad()
+        codes, parts = {}, {}
+        for source in inputs:
+            codes[source] = blocks["shared_encoder"](blocks[f"{source}_encoder"](inputs[source]))
+            features = blocks["shared_decoder"](codes[source])
+            for target in inputs:
+                answer = blocks[f"{target}_decoder"](features)
+                if target == "image":
+                    answer = answer[:, :, :HEIGHT, :WIDTH]
+                parts[f"{source}_to_{target}"] = mse(answer, inputs[target])
+        parts["latent"] = mse(codes["image"], codes["stoichiometry"])
+        loss = weights.total(parts)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    assert sum(parameter.numel() for parameter in blocks.parameters()) == 50_563_682
+    return step
+
+
+def keras_step(films, weights):
+    """Return one step of ours, as `repro.training.fit` takes it."""
+    model = published_translator(HEIGHT, WIDTH, weights)
+    model.compile(keras.optimizers.Adam(LEARNING_RATE), loss=None, jit_compile=False)
+    assert model.count_params() == 50_563_682
+    return lambda: model.train_on_batch(films, films["stoichiometry"])
+
+
+def test_training_step_of_the_published_translator_against_pytorch(benchmark, torch, films):
+    """Steps at full size; PyTorch's Adam as published, and the fastest that it has."""
+    weights = LossWeights()
+    programs = {
+        "ours": keras_step(films, weights),
+        "pytorch": torch_step(torch, films, weights),
+        "pytorch_fused_adam": torch_step(torch, films, weights, fused=True),
+    }
+    times = {name: [] for name in programs}
+
+    def turn():
+        for name, program in programs.items():
+            begin = perf_counter()
+            program()
+            times[name].append(perf_counter() - begin)
+
+    benchmark.pedantic(turn, rounds=N_ROUNDS, warmup_rounds=N_WARMUPS)
+    seconds = {name: median(taken[N_WARMUPS:] or taken) for name, taken in times.items()}
+    benchmark.extra_info |= {f"seconds_of_{name}": taken for name, taken in seconds.items()}
+    benchmark.extra_info |= {
+        "threads": torch.get_num_threads(),
+        "ratio_to_pytorch": seconds["ours"] / seconds["pytorch"],
+        "ratio_to_pytorch_fused_adam": seconds["ours"] / seconds["pytorch_fused_adam"],
+    }

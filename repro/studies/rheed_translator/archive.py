@@ -1,0 +1,351 @@
+"""The real films: reading an archive of the published form, and fetching the published one.
+
+The published form is an ``.npz`` of ``images`` (n, height, width) and ``stoich`` (n,), the Sr
+content of each film in percent of the cations. Further entries are ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import io
+import os
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from repro.datasets.atomic import replacing
+from repro.errors import NotPossibleHere, ReproError
+
+DATA_SPEC, SUFFIX = "rheed_sto", ".npz"
+URL = (
+    "https://raw.githubusercontent.com/hasanjawad001/rheed-universal-translator/"
+    "HEAD/inputs/rheed_stoich_data.npz"
+)
+FULL_SCALES = (1, 255, 4095, 65535)  # fractions, and cameras of 8, 12 and 16 bits
+ROUNDING = 1e-3  # a fraction may pass 0 or 1 by so much, after resizing with a spline, say
+DARKEST = 1 / 16  # of full scale: counts that stay below are no counts of so many bits
+TIMEOUT = 60  # [s]
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Films:
+    """Films with their patterns.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        ``(n, height, width)`` float32, fraction of full scale in [0, 1].
+    stoichiometry : numpy.ndarray
+        ``(n,)`` float64, Sr content [at.%].
+    sha256 : str
+        Of the archive they come from, in hexadecimal digits.
+    """
+
+    images: np.ndarray
+    stoichiometry: np.ndarray
+    sha256: str
+
+    def __len__(self):
+        return len(self.stoichiometry)
+
+
+def read_archive(path: str | Path) -> Films:
+    """Read an archive of the published form, of any image size and number type.
+
+    Images are taken as fractions where no pixel of the archive is above 1; else all are divided by
+    255, 4095 or 65535, the first that no pixel passes. Images are not scaled one by one.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The ``.npz``.
+
+    Raises
+    ------
+    ReproError
+        If there is no such file, it is no whole archive of numbers in the published form, or its
+        images or Sr contents cannot be right: says which.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ReproError(f"There is no file {path}: give an .npz with 'images' and 'stoich'.")
+    try:
+        content = path.read_bytes()
+    except PermissionError:
+        raise ReproError(f"{path} may not be read: ask its owner for the permission.") from None
+    return _parse(content, str(path))
+
+
+def arrays(archive: Films, parameters: dict) -> dict[str, np.ndarray]:
+    """Return films as the variables of the data spec, resized to its ``height`` and ``width``."""
+    return {
+        "images": resized(archive.images, parameters["height"], parameters["width"]),
+        "stoichiometry": archive.stoichiometry,
+    }
+
+
+def films(start: int, stop: int, seed: int, parameters: dict) -> dict[str, np.ndarray]:
+    """Return films ``start`` to ``stop`` of the published archive, fetched if it is not here yet.
+
+    Parameters
+    ----------
+    start, stop : int
+        First film, and the one after the last.
+    seed : int
+        Not used: nothing is drawn.
+    parameters : dict
+        ``height``, ``width`` [pixels], and ``sha256`` of the archive that is meant or ``""``.
+
+    Raises
+    ------
+    ReproError
+        If another archive is meant than the published one, or it has fewer films.
+    NotPossibleHere
+        If it is not here and cannot be fetched.
+    """
+    published = read_archive(fetch(cached_path()))
+    if parameters["sha256"] not in ("", published.sha256):
+        raise ReproError(
+            "This data set was made of another archive than the published one: give that archive "
+            "with --data FILE."
+        )
+    if stop > len(published):
+        raise ReproError(
+            f"The published archive has {len(published)} films, not {stop}: ask for fewer."
+        )
+    rows = Films(
+        published.images[start:stop], published.stoichiometry[start:stop], published.sha256
+    )
+    return arrays(rows, parameters)
+
+
+def cached_path() -> Path:
+    """Return where the published archive is kept: ``$XDG_CACHE_HOME/repro``, or ``~/.cache``."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "repro" / "rheed_stoich_data.npz"
+
+
+def fetch(path: str | Path, url: str = URL) -> Path:
+    """Download the published archive, unless it is here already, and check that it is the same.
+
+    The first download leaves the SHA-256 beside the archive, in ``NAME.sha256``, which every later
+    call checks against.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Where the archive is kept; never overwritten.
+    url : str
+        Where it comes from.
+
+    Returns
+    -------
+    pathlib.Path
+        The archive.
+
+    Raises
+    ------
+    ReproError
+        If the archive here or there is another than at the first download, or what comes is no
+        archive of the published form.
+    NotPossibleHere
+        If it cannot be downloaded.
+    """
+    path = Path(path)
+    record = path.with_name(path.name + ".sha256")
+    if path.exists():
+        _check_or_note(hashlib.sha256(path.read_bytes()).hexdigest(), record, str(path))
+        return path
+    content = _download(url)
+    sha256 = _parse(content, url).sha256
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _check_or_note(sha256, record, url)
+        with replacing(path) as partial:
+            partial.write_bytes(content)
+    except OSError as error:
+        raise ReproError(
+            f"{path} cannot be written ({error.strerror}): choose another folder."
+        ) from None
+    return path
+
+
+def _check_or_note(sha256: str, record: Path, source: str) -> None:
+    if not record.exists():
+        with replacing(record) as partial:
+            partial.write_text(f"{sha256}  {record.stem}\n", encoding="ascii")
+    elif record.read_text(encoding="utf-8").split()[:1] != [sha256]:
+        raise ReproError(
+            f"{source} is not the archive whose checksum {record} keeps since the first download: "
+            f"delete {record.stem} to download it again, and {record.name} too to accept another."
+        )
+
+
+def _download(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+            return response.read()
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
+        raise NotPossibleHere(
+            f"{url} cannot be downloaded ({error}): get it on another machine and give it with "
+            "--data FILE."
+        ) from None
+
+
+def resized(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return images of another size, smaller ones averaged over areas, larger ones interpolated.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        ``(..., rows, columns)`` float.
+    height, width : int
+        Rows and columns wanted.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(..., height, width)`` float32.
+    """
+    rows, columns = images.shape[-2:]
+    if (rows, columns) == (height, width):
+        return np.asarray(images, dtype=np.float32)
+    vertical = _resizing(rows, height)
+    horizontal = _resizing(columns, width)
+    return (vertical @ images @ horizontal.T).astype(np.float32)
+
+
+def _resizing(n: int, n_wanted: int) -> np.ndarray:
+    """Return the matrix that resizes a row of pixels, ``(n_wanted, n)``, rows summing to 1.
+
+    Smaller: the share of each old pixel in the new one. Larger: linear between the centres.
+    """
+    step = n / n_wanted
+    if n_wanted <= n:
+        first, old = step * np.arange(n_wanted)[:, None], np.arange(n)
+        overlap = np.minimum(first + step, old + 1) - np.maximum(first, old)
+        return np.maximum(overlap, 0) / step
+    centres = np.clip(step * (np.arange(n_wanted) + 0.5) - 0.5, 0, n - 1)
+    return np.maximum(1 - np.abs(centres[:, None] - np.arange(n)), 0)
+
+
+# ---- what an archive must be
+
+
+def _parse(content: bytes, source: str) -> Films:
+    images, stoich = _entries(content, source)
+    images, stoich = _as_films(images, source), _as_contents(stoich, source)
+    if len(images) != len(stoich):
+        raise ReproError(
+            f"{source} has {len(images)} images but {len(stoich)} Sr contents: give one a film."
+        )
+    if len(images) < 2:
+        raise ReproError(f"{source} has fewer than two films: give at least two.")
+    _check_contents(stoich, source)
+    return Films(_fractions(images, source), stoich, hashlib.sha256(content).hexdigest())
+
+
+def _entries(content: bytes, source: str) -> tuple[np.ndarray, np.ndarray]:
+    if not content.startswith(b"PK"):
+        raise ReproError(f"{source} is no .npz: save one with numpy.savez(FILE, images=, stoich=).")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            if not {"images", "stoich"} <= set(archive):
+                raise ReproError(
+                    f"{source} holds {', '.join(archive) or 'nothing'}: an archive of films holds "
+                    "'images' and 'stoich'."
+                )
+            return np.asarray(archive["images"]), np.asarray(archive["stoich"])
+    except (*DAMAGE, ValueError) as error:
+        if "allow_pickle" in str(error):
+            raise ReproError(
+                f"{source} holds pickled objects, which are never loaded: save plain arrays."
+            ) from None
+        raise ReproError(f"{source} is damaged or cut off: copy or download it again.") from None
+
+
+def _as_films(images: np.ndarray, source: str) -> np.ndarray:
+    _check_numbers(images, "images", source)
+    if images.ndim == 4 and images.shape[-1] in (2, 3, 4):
+        raise ReproError(
+            f"{source} has colour images, {images.shape}: give their intensity, one number a pixel."
+        )
+    if images.ndim != 3:
+        raise ReproError(
+            f"{source} has 'images' of the shape {images.shape}: give (films, height, width)."
+        )
+    if min(images.shape[1:]) < 2:
+        raise ReproError(
+            f"{source} has images of {images.shape[1]} by {images.shape[2]} pixels: give patterns."
+        )
+    return images
+
+
+def _as_contents(stoich: np.ndarray, source: str) -> np.ndarray:
+    _check_numbers(stoich, "stoich", source)
+    if stoich.ndim != 1:
+        raise ReproError(f"{source} has 'stoich' of the shape {stoich.shape}: give (films,).")
+    return stoich.astype(np.float64)
+
+
+def _check_numbers(array: np.ndarray, name: str, source: str) -> None:
+    if array.dtype.kind not in "fiu":
+        raise ReproError(
+            f"{source} has '{name}' of the type {array.dtype}: give real numbers, such as float32."
+        )
+    if not np.isfinite(array).all():
+        film = int(np.argwhere(~np.isfinite(array))[0][0]) if array.ndim else 0
+        raise ReproError(f"{source} has a number in '{name}' that is not finite, of film {film}.")
+
+
+def _check_contents(stoich: np.ndarray, source: str) -> None:
+    if stoich.min() < 0 or stoich.max() > 100:
+        wrong = stoich[(stoich < 0) | (stoich > 100)][0]
+        raise ReproError(f"{source} has a Sr content of {wrong:g} at.%: it lies from 0 to 100.")
+    if stoich.max() <= 1:
+        raise ReproError(
+            f"{source} has Sr contents up to {stoich.max():g}: these are fractions, give percent "
+            "of the cations (50 is stoichiometric)."
+        )
+    if np.ptp(stoich) == 0:
+        raise ReproError(
+            f"{source} has films of {stoich[0]:g} at.% only: nothing can be learnt from one Sr "
+            "content."
+        )
+
+
+def _fractions(images: np.ndarray, source: str) -> np.ndarray:
+    """Return images as fractions of full scale, float32."""
+    flat = images.reshape(len(images), -1)
+    lowest, highest = flat.min(axis=1), flat.max(axis=1)
+    if (lowest == highest).any():
+        film = int(np.argmax(lowest == highest))
+        kind = "an empty image" if highest[film] == 0 else "an image of one brightness only"
+        raise ReproError(f"{source} has {kind}, of film {film}: leave the film out.")
+    if lowest.min() < -ROUNDING:
+        raise ReproError(
+            f"{source} has intensities below 0, down to {lowest.min():g}, of film "
+            f"{int(lowest.argmin())}: give intensities before any logarithm or z-score."
+        )
+    full_scale = _full_scale(float(highest.max()), source)
+    return np.clip(images.astype(np.float32) / full_scale, 0, 1)
+
+
+def _full_scale(brightest: float, source: str) -> int:
+    fitting = [scale for scale in FULL_SCALES if brightest <= scale * (1 + ROUNDING)]
+    is_dark = fitting and fitting[0] > 1 and brightest < DARKEST * fitting[0]
+    if not fitting or is_dark:
+        raise ReproError(
+            f"{source} has intensities up to {brightest:g}: give fractions of full scale, 0 to 1, "
+            "or counts of 8, 12 or 16 bits."
+        )
+    return fitting[0]

@@ -1,0 +1,133 @@
+"""What simple models reach on the same films, from images to Sr content and back.
+
+Each takes training films and those asked for, of which it knows nothing but what it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from repro.studies.rheed_translator.archive import resized
+from repro.studies.rheed_translator.images import (
+    STREAK_BAND,
+    above_background,
+    folded_profile,
+    lateral_profile,
+    order_ratios,
+    streak_centre,
+    streak_spacing,
+)
+
+Read = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Draw = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+SIZE = (34, 45)  # of the images that the models of all pixels see, as in the facts' anchors
+COMPONENTS = (2, 4, 8, 12)
+PENALTIES = np.logspace(-4, 2, 13)
+
+
+def mean_content(images: np.ndarray, stoichiometry: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return the mean Sr content of the training films, ``(n_asked,)`` [at.%].
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        Of the training films, ``(n, height, width)``.
+    stoichiometry : numpy.ndarray
+        Their Sr content, ``(n,)`` [at.%].
+    asked : numpy.ndarray
+        Other images, ``(n_asked, height, width)``.
+    """
+    return np.full(len(asked), stoichiometry.mean())
+
+
+def one_ratio(images: np.ndarray, stoichiometry: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return Sr content by a line in A02/A00, second-order over (00) streak; see `mean_content`."""
+    from sklearn.linear_model import LinearRegression
+
+    spacing = streak_spacing(images, streak_centre(images))
+    ratios = [second_order(films, spacing)[:, None] for films in (images, asked)]
+    return LinearRegression().fit(ratios[0], stoichiometry).predict(ratios[1])
+
+
+def second_order(images: np.ndarray, spacing: float) -> np.ndarray:
+    """Return A02/A00 of films, ``(n,)``.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        ``(n, height, width)``.
+    spacing : float
+        Distance of neighbouring streaks [share of the width].
+    """
+    profile = lateral_profile(images, STREAK_BAND)
+    folded = folded_profile(profile, streak_centre(images), spacing)
+    return order_ratios(above_background(folded))[:, 1]
+
+
+def components(images: np.ndarray, stoichiometry: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return Sr content by ridge regression on principal components; see `mean_content`.
+
+    Their number and the penalty are chosen by leaving training films out one by one.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import GridSearchCV, LeaveOneOut
+    from sklearn.pipeline import make_pipeline
+
+    ridge = make_pipeline(PCA(svd_solver="full"), RidgeCV(PENALTIES))
+    possible = [n for n in COMPONENTS if n < len(images) - 1]
+    search = GridSearchCV(
+        ridge, {"pca__n_components": possible}, cv=LeaveOneOut(), scoring="neg_mean_absolute_error"
+    )
+    return search.fit(flat(images), stoichiometry).predict(flat(asked))
+
+
+def nearest_film(images: np.ndarray, stoichiometry: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return the Sr content of the training film whose image is nearest; see `mean_content`."""
+    from sklearn.neighbors import KNeighborsRegressor
+
+    neighbour = KNeighborsRegressor(1).fit(flat(images), stoichiometry)
+    return neighbour.predict(flat(asked))
+
+
+def flat(images: np.ndarray) -> np.ndarray:
+    """Return images as rows of few pixels, ``(n, 34 * 45)``."""
+    return resized(images, *SIZE).reshape(len(images), -1).astype(np.float64)
+
+
+def mean_image(images: np.ndarray, stoichiometry: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return the mean of the training images, ``(n_asked, height, width)``.
+
+    Parameters
+    ----------
+    images, stoichiometry : numpy.ndarray
+        Training films: ``(n, height, width)`` and ``(n,)`` [at.%].
+    asked : numpy.ndarray
+        Sr content of the images wanted, ``(n_asked,)`` [at.%].
+    """
+    return np.repeat(images.mean(axis=0, keepdims=True), len(asked), axis=0)
+
+
+def between_nearest(images: np.ndarray, stoichiometry: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return images between those of the two films nearest in Sr content; see `mean_image`.
+
+    The nearer film counts more; outside both the nearest stands alone.
+    """
+    apart = np.abs(stoichiometry[None] - asked[:, None])
+    pair = np.argsort(apart, axis=1, kind="stable")[:, :2]
+    first, second = stoichiometry[pair].T
+    share = np.clip((asked - first) / np.where(second == first, np.inf, second - first), 0, 1)
+    one, other = images[pair[:, 0]], images[pair[:, 1]]
+    return one + share[:, None, None] * (other - one)
+
+
+READ: dict[str, Read] = {
+    "mean_content": mean_content,
+    "one_ratio": one_ratio,
+    "pca_ridge": components,
+    "nearest_film": nearest_film,
+}
+DRAW: dict[str, Draw] = {"mean_image": mean_image, "between_nearest": between_nearest}

@@ -1,0 +1,360 @@
+"""How well the translators do on films they never saw, beside simple models and chance.
+
+Each training film is asked of the network that held it out (``held_out/…``); films of the test
+split are asked of the network that learnt from all training films (``test/…``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from repro.datasets.store import Dataset
+from repro.evaluation.metrics import Evaluation, Metric, bootstrap_interval
+from repro.seeds import generator
+from repro.studies.rheed_translator.archive import resized
+from repro.studies.rheed_translator.baselines import DRAW, READ
+from repro.studies.rheed_translator.recipe import ALL, GATED, SCALES, Films, Network, networks
+from repro.studies.rheed_translator.translation import Answers
+
+N_TEST_FILMS = 7  # of the published split
+N_DRAWS = 2000
+N_SWEEP = 9
+SHOWN = (54, 72)  # largest size of the images that are kept for the figures
+SSIM_WINDOW = 7
+
+Metrics = dict[str, Metric]
+Arrays = dict[str, np.ndarray]
+
+
+def evaluate(
+    variant: str,
+    dataset: Dataset,
+    models: dict[str, keras.Model],
+    curves: dict[str, dict[str, list[float]]],
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> Evaluation:
+    """Measure trained translators on films they did not see; see `Study.evaluate`."""
+    bench = Bench(variant, dataset, models, curves, seed)
+    stages = [memory_stage, sweep_stage]
+    stages += [held_out_stage] if bench.folds else []
+    stages += [gated_stage] if bench.gated else []
+    stages += [test_stage] if len(bench.test) else []
+    metrics, arrays = {}, {"is_synthetic": np.array(dataset.spec.card.kind == "simulated")}
+    for done, stage in enumerate(stages):
+        progress(done, len(stages))
+        stage_metrics, stage_arrays = stage(bench)
+        metrics |= stage_metrics
+        arrays |= stage_arrays
+    progress(len(stages), len(stages))
+    return Evaluation({n: m for n, m in metrics.items() if np.isfinite(m.value)}, arrays)
+
+
+class Bench:
+    """The films, and the networks that are measured on them.
+
+    Parameters
+    ----------
+    variant, dataset, models, curves, seed
+        As `evaluate` takes them.
+    """
+
+    def __init__(self, variant: str, dataset: Dataset, models: dict, curves: dict, seed: int):
+        self.models, self.curves, self.seed = models, curves, seed
+        self.films, self.test = Films.of(dataset), dataset.rows("test")
+        self.size = SCALES[dataset.spec.preset].size
+        named = networks(variant, dataset.spec.preset, dataset)
+        self.all = named[ALL]
+        self.folds = {n: net for n, net in named.items() if net.held_out and GATED not in n}
+        self.gated = {n: net for n, net in named.items() if GATED in n}
+
+    def ask(self, name: str, network: Network, rows: np.ndarray) -> tuple[Answers, Answers]:
+        """Return what a network says of films, and then of its own answers."""
+        said = network.translation.answers(self.models[name], network.inputs(rows))
+        again = network.translation.inputs(said.image_of_stoichiometry, said.stoichiometry_of_image)
+        return said, network.translation.answers(self.models[name], again)
+
+    def truth(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return Sr content and images, at the size they are compared at, of films."""
+        return self.films.stoichiometry[rows], resized(self.films.images[rows], *self.size)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Films that were asked of networks which never saw them.
+
+    Parameters
+    ----------
+    stoichiometry, images : numpy.ndarray
+        The truth: ``(n,)`` [at.%] and ``(n, height, width)``.
+    said, again : Answers
+        What was said of the films, and of those answers.
+    """
+
+    stoichiometry: np.ndarray
+    images: np.ndarray
+    said: Answers
+    again: Answers
+
+
+# ---- what is measured of any group of films
+
+
+def reading(name: str, true: np.ndarray, found: np.ndarray) -> Metrics:
+    """Return the errors of Sr content read from images [at.%]."""
+    errors = found - true
+    spread = float(np.square(true - true.mean()).sum())
+    about = "Sr content read from images of films that the network never saw"
+    return {
+        f"{name}/mae": Metric(mean(np.abs(errors)), "at.%", "lower", f"mean error of {about}"),
+        f"{name}/rmse": Metric(
+            mean(np.square(errors)) ** 0.5, "at.%", "lower", f"root mean square error of {about}"
+        ),
+        f"{name}/r2": Metric(
+            1 - float(np.square(errors).sum()) / spread if spread else np.nan,
+            "1",
+            "higher",
+            f"share of the variance that is explained: {about}",
+        ),
+    }
+
+
+def drawing(name: str, true: np.ndarray, found: np.ndarray) -> Metrics:
+    """Return how alike images are, mean over films: MSE, SSIM, Pearson's correlation."""
+    from skimage.metrics import structural_similarity
+
+    found = resized(found, *true.shape[1:])
+    about = "between true image and that of a network that never saw it, mean over films"
+    alike = [
+        structural_similarity(a, b, win_size=SSIM_WINDOW, data_range=1.0)
+        for a, b in zip(true.astype(float), found.astype(float), strict=True)
+    ]
+    return {
+        f"{name}/mse": Metric(
+            mean(np.square(found - true)), "1", "lower", f"squared error {about}"
+        ),
+        f"{name}/ssim": Metric(mean(alike), "1", "higher", f"structural similarity {about}"),
+        f"{name}/pearson": Metric(mean(correlation(true, found)), "1", "higher", f"r {about}"),
+    }
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return Pearson's correlation of images film by film, ``(n,)``; 0 where one is constant."""
+    one, other = (
+        a.reshape(len(a), -1) - a.reshape(len(a), -1).mean(axis=1, keepdims=True)
+        for a in (one.astype(float), other.astype(float))
+    )
+    lengths = np.sqrt(np.square(one).sum(axis=1) * np.square(other).sum(axis=1))
+    return (one * other).sum(axis=1) / np.maximum(lengths, np.finfo(float).tiny)
+
+
+def intervals(name: str, group: Group) -> Metrics:
+    """Return how often intervals hold the true Sr content, and how wide they are [at.%]."""
+    low, high = group.said.low, group.said.high
+    held = (low <= group.stoichiometry) & (group.stoichiometry <= high)
+    if np.isnan(low).any():
+        return {}
+    return {
+        f"{name}/coverage": Metric(
+            mean(held), "1", "neither", "share of films whose Sr content is in its 90 % interval"
+        ),
+        f"{name}/interval_width": Metric(
+            mean(high - low), "at.%", "lower", "mean width of the 90 % intervals"
+        ),
+    }
+
+
+def four_paths(name: str, group: Group) -> Metrics:
+    """Return all that is measured of the four paths and of the two cycles."""
+    said, true = group.said, group.stoichiometry
+    apart = np.abs(said.stoichiometry_of_stoichiometry - true)
+    cycle = np.abs(group.again.stoichiometry_of_image - true)
+    back = resized(group.again.image_of_stoichiometry, *group.images.shape[1:])
+    return {
+        **reading(name, true, said.stoichiometry_of_image),
+        **intervals(name, group),
+        **drawing(f"{name}/image_to_image", group.images, said.image_of_image),
+        **drawing(f"{name}/stoichiometry_to_image", group.images, said.image_of_stoichiometry),
+        f"{name}/stoichiometry_to_stoichiometry/mae": Metric(
+            mean(apart), "at.%", "lower", "mean error of Sr content through the code and back"
+        ),
+        f"{name}/stoichiometry_cycle/mae": Metric(
+            mean(cycle), "at.%", "lower", "mean error of Sr content through an image and back"
+        ),
+        f"{name}/image_cycle/mse": Metric(
+            mean(np.square(back - group.images)),
+            "1",
+            "lower",
+            "squared error of images through Sr content and back",
+        ),
+        f"{name}/code_distance": code_distance(said),
+    }
+
+
+def code_distance(said: Answers) -> Metric:
+    """Return how near the two codes of a film are, beside those of different films."""
+    apart = np.square(said.image_code[:, None] - said.stoichiometry_code[None]).mean(axis=2)
+    own = np.diag(apart)
+    others = (apart.sum(axis=1) - own) / max(len(own) - 1, 1)
+    value = mean(own) / mean(others) if mean(others) > 0 else np.nan
+    about = "squared distance of a film's two codes, over that of different films' codes"
+    return Metric(value, "1", "lower", about)
+
+
+def mean(values: np.ndarray) -> float:
+    """Return the mean as a number."""
+    return float(np.mean(values))
+
+
+# ---- the groups
+
+
+def held_out_stage(bench: Bench) -> tuple[Metrics, Arrays]:
+    """Ask every training film of the network that held it out."""
+    rows = np.concatenate([network.held_out for network in bench.folds.values()])
+    pairs = [bench.ask(n, net, np.array(net.held_out)) for n, net in bench.folds.items()]
+    order = np.argsort(rows, kind="stable")
+    said, again = (joined(parts, order) for parts in zip(*pairs, strict=True))
+    group = Group(*bench.truth(rows[order]), said, again)
+    parts = [np.array(network.held_out) for network in bench.folds.values()]
+    errors = said.stoichiometry_of_image - group.stoichiometry
+    metrics = four_paths("held_out", group) | simple_models(bench, "held_out", parts)
+    return metrics | resolution(bench, group, errors), arrays_of("held_out", group)
+
+
+def joined(parts: tuple[Answers, ...], order: np.ndarray) -> Answers:
+    """Return the answers of several networks as those of one, in another order."""
+    return Answers(*(np.concatenate(a)[order] for a in zip(*map(fields_of, parts), strict=True)))
+
+
+def fields_of(answers: Answers) -> tuple[np.ndarray, ...]:
+    """Return the arrays of answers."""
+    return tuple(vars(answers).values())
+
+
+def resolution(bench: Bench, group: Group, errors: np.ndarray) -> Metrics:
+    """Return how far the few films pin the mean error down [at.%].
+
+    All of them, by the bootstrap; and seven of them, as many as the published test split has.
+    """
+    size, draws = np.abs(errors), generator(bench.seed, "seven films")
+    low, high = bootstrap_interval(mean, size, seed=bench.seed)
+    n = min(N_TEST_FILMS, len(size))
+    sevens = np.array([draws.choice(size, n, replace=False).mean() for _ in range(N_DRAWS)])
+    ends = {
+        "bootstrap_low": (low, "lower end of the 95 % bootstrap interval over films"),
+        "bootstrap_high": (high, "upper end of the 95 % bootstrap interval over films"),
+        "seven_low": (np.quantile(sevens, 0.05), "of seven films, 5 % of such sets are below"),
+        "seven_high": (np.quantile(sevens, 0.95), "of seven films, 5 % of such sets are above"),
+    }
+    return {
+        f"held_out/mae/{name}": Metric(float(value), "at.%", "neither", f"mean error, {about}")
+        for name, (value, about) in ends.items()
+    }
+
+
+def test_stage(bench: Bench) -> tuple[Metrics, Arrays]:
+    """Ask films of the test split of the network that learnt from all training films."""
+    said, again = bench.ask(ALL, bench.all, bench.test)
+    group = Group(*bench.truth(bench.test), said, again)
+    metrics = four_paths("test", group) | simple_models(bench, "test", [bench.test])
+    return metrics, arrays_of("test", group)
+
+
+def gated_stage(bench: Bench) -> tuple[Metrics, Arrays]:
+    """Ask the gated CNNs for the films they held out."""
+    parts = {name: np.array(network.held_out) for name, network in bench.gated.items()}
+    rows = np.concatenate([*parts.values()])
+    found = [
+        bench.gated[name].translation.stoichiometry(bench.models[name], bench.films.images[part])
+        for name, part in parts.items()
+    ]
+    true = bench.films.stoichiometry[rows]
+    arrays = {"gated_true": true, "gated_found": np.concatenate(found)}
+    return reading("held_out/gated_cnn", true, arrays["gated_found"]), arrays
+
+
+def simple_models(bench: Bench, name: str, parts: list[np.ndarray]) -> Metrics:
+    """Return what simple models reach on the same films, each part asked of all other films."""
+    films, asked = bench.films, np.concatenate(parts)
+    known = [np.setdiff1d(films.training, part) for part in parts]
+    true, images = bench.truth(asked)
+    metrics: Metrics = {}
+    for model, read in READ.items():
+        found = [
+            read(films.images[k], films.stoichiometry[k], films.images[part])
+            for k, part in zip(known, parts, strict=True)
+        ]
+        metrics |= reading(f"{name}/{model}", true, np.concatenate(found))
+    for model, draw in DRAW.items():
+        drawn = [
+            draw(bench.truth(k)[1], films.stoichiometry[k], films.stoichiometry[part])
+            for k, part in zip(known, parts, strict=True)
+        ]
+        metrics |= drawing(f"{name}/{model}", images, np.concatenate(drawn))
+    return metrics
+
+
+def memory_stage(bench: Bench) -> tuple[Metrics, Arrays]:
+    """Ask the network of all training films for these films: what it remembers."""
+    said, _ = bench.ask(ALL, bench.all, bench.films.training)
+    true, images = bench.truth(bench.films.training)
+    errors = np.abs(said.stoichiometry_of_image - true)
+    about = "of films that the network learnt from"
+    arrays = {
+        "code_image": said.image_code,
+        "code_stoichiometry": said.stoichiometry_code,
+        "code_content": true,
+        "train_found": said.stoichiometry_of_image,
+    }
+    back = resized(said.image_of_image, *bench.size)
+    return {
+        "train/mae": Metric(mean(errors), "at.%", "lower", f"mean error of Sr content {about}"),
+        "train/image_to_image/mse": Metric(
+            mean(np.square(back - images)), "1", "lower", f"squared error of images {about}"
+        ),
+        "train/loss": Metric(
+            bench.curves[ALL]["loss"][-1], "1", "lower", "loss of the last epoch, all terms"
+        ),
+    }, arrays
+
+
+def sweep_stage(bench: Bench) -> tuple[Metrics, Arrays]:
+    """Draw patterns from the lowest to the highest Sr content of the training films."""
+    films = bench.films
+    contents = films.stoichiometry[films.training]
+    asked = np.linspace(contents.min(), contents.max(), N_SWEEP)
+    nearest = films.training[np.abs(contents[None] - asked[:, None]).argmin(axis=1)]
+    inputs = bench.all.translation.inputs(films.images[nearest], asked)
+    said = bench.all.translation.answers(bench.models[ALL], inputs)
+    return {}, {
+        "sweep_content": asked,
+        "sweep_drawn": shown(said.image_of_stoichiometry),
+        "sweep_nearest": shown(films.images[nearest]),
+        "sweep_nearest_content": films.stoichiometry[nearest],
+    }
+
+
+def arrays_of(name: str, group: Group) -> Arrays:
+    """Return what the figures show of a group of films."""
+    said = group.said
+    return {
+        f"{name}_true": group.stoichiometry,
+        f"{name}_found": said.stoichiometry_of_image,
+        f"{name}_echoed": said.stoichiometry_of_stoichiometry,
+        f"{name}_low": said.low,
+        f"{name}_high": said.high,
+        f"{name}_images": shown(group.images),
+        f"{name}_reconstructed": shown(said.image_of_image),
+        f"{name}_drawn": shown(said.image_of_stoichiometry),
+    }
+
+
+def shown(images: np.ndarray) -> np.ndarray:
+    """Return images no larger than the figures need, float16."""
+    size = [min(pixels, most) for pixels, most in zip(images.shape[1:], SHOWN, strict=True)]
+    return resized(images, *size).astype(np.float16)

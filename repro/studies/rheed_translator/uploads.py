@@ -1,0 +1,257 @@
+"""Images as growers have them, turned into intensity in [0, 1], or refused in one sentence.
+
+An intensity is never guessed: integers are divided by the full range of their type, colours are
+turned back into intensity only if every part of the image agrees with one colour map or one hue,
+and what was done is said in a notice.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from repro.errors import ReproError
+from repro.studies.rheed_translator.colours import intensity_of_colours
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+KINDS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".npy": "NPY",
+}
+SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+    b"\x93NUMPY": "NPY",
+}
+SMALLEST = 32  # [pixel], the shorter side
+LARGEST = 20_000_000  # [pixel], the whole image: five times what a RHEED camera has
+NPY_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+GREY_MODES = {"L": np.uint8, "I;16": np.uint16, "I;16L": np.uint16, "I;16B": np.uint16}
+COLOUR_MODES = ("RGB", "RGBA", "LA", "P", "PA")
+MOSTLY_BRIGHT = 0.5  # median intensity that no RHEED pattern on a dark screen has
+BITS_PER_SAMPLE = 258  # the number of a TIFF tag
+BRIGHTEST_FRACTION, DARKEST_BYTES = 1 + 1e-6, 2  # between these a float image has no known scale
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An image as the translator takes it.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Intensity in [0, 1], ``(height, width)`` float32.
+    notices : tuple of str
+        What was done to the file's numbers, a sentence each.
+    """
+
+    image: np.ndarray
+    notices: tuple[str, ...]
+
+
+def read_upload(name: str, content: bytes) -> Upload:
+    """Read an image file: png, jpg, tif or npy.
+
+    Parameters
+    ----------
+    name : str
+        The file's name; its suffix has to agree with the content.
+    content : bytes
+        The file's content.
+
+    Raises
+    ------
+    ReproError
+        If the file is no image of these kinds, is damaged, or its numbers are no intensity.
+    """
+    kind = _kind(name, content)
+    if kind == "NPY":
+        values, notices = _npy_values(name, content)
+    else:
+        values, notices = _picture_values(name, content, kind)
+    values, more = _scaled(name, values)
+    notices += more
+    if values.ndim == 3:
+        values, notice = intensity_of_colours(name, values)
+        notices += (notice,)
+    if values.min() == values.max():
+        raise ReproError(f"{name} has the same value everywhere; there is no pattern in it.")
+    if np.median(values) > MOSTLY_BRIGHT:
+        notices += ("Most of the image is bright; if dark stands for intense in it, invert it.",)
+    return Upload(np.ascontiguousarray(values, np.float32), notices)
+
+
+def _kind(name: str, content: bytes) -> str:
+    """Return what a file is, by its first bytes; its suffix must say the same."""
+    suffix = PurePath(name).suffix.lower()
+    if suffix not in KINDS:
+        raise ReproError(f"{name}: only png, jpg, tif and npy files can be read; save it as one.")
+    if not content:
+        raise ReproError(f"{name} is empty (0 bytes); save it again.")
+    found = next((kind for start, kind in SIGNATURES.items() if content.startswith(start)), None)
+    if found is None:
+        raise ReproError(f"{name} is damaged or no {KINDS[suffix]} file; save it again.")
+    if found != KINDS[suffix]:
+        raise ReproError(
+            f"{name} holds a {found} file, not {KINDS[suffix]}; give it the suffix of its content."
+        )
+    return found
+
+
+def _npy_values(name: str, content: bytes) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return an npy file's array; its header is checked before its numbers are touched."""
+    file = io.BytesIO(content)
+    try:
+        read_header = NPY_HEADERS[np.lib.format.read_magic(file)]
+        shape, fortran_order, dtype = read_header(file)
+    except (ValueError, KeyError, EOFError) as error:
+        raise ReproError(f"{name}: its npy header is damaged; save it again.") from error
+    if dtype.hasobject:
+        raise ReproError(
+            f"{name} holds Python objects, which are not loaded, as they could run code; "
+            "save the plain array of numbers."
+        )
+    shape = _image_shape(name, shape)
+    n_values = int(np.prod(shape))
+    if len(content) - file.tell() != n_values * dtype.itemsize:
+        raise ReproError(f"{name}: its length does not agree with its header; save it again.")
+    values = np.frombuffer(content, dtype, offset=file.tell())
+    return values.reshape(shape, order="F" if fortran_order else "C"), ()
+
+
+def _image_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return an array's shape without axes of length one, if it is that of a single image."""
+    image = tuple(length for length in shape if length != 1)
+    if not (len(image) == 2 or (len(image) == 3 and image[2] in (3, 4))):
+        raise ReproError(
+            f"{name} holds an array of shape {shape}; save one image of shape (height, width)."
+        )
+    _check_size(name, image[0], image[1])
+    return image
+
+
+def _picture_values(name: str, content: bytes, kind: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the numbers of a png, jpg or tif file, and what was done to them."""
+    from PIL import Image
+
+    file = io.BytesIO(content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # of Pillow, on odd metadata and sizes; both judged here
+            with Image.open(file, formats=[kind]) as picture:
+                _check_size(name, picture.height, picture.width)
+                _check_one_page(name, picture)
+                return _decoded(name, picture)
+    except ReproError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ReproError(_too_large(name)) from error
+    except Exception as error:  # a decoder raises whatever it stumbles on
+        raise ReproError(f"{name} is a damaged or unusual {kind} file; save it again.") from error
+
+
+def _check_one_page(name: str, picture: Image) -> None:
+    pages = getattr(picture, "n_frames", 1)
+    if pages > 1:
+        raise ReproError(f"{name} holds {pages} images; save the one to be read as its own file.")
+
+
+def _decoded(name: str, picture: Image) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return an opened picture's numbers, upright, and what was done to them."""
+    from PIL import ImageOps
+
+    depth = _bits(picture)
+    upright = ImageOps.exif_transpose(picture)
+    turned = picture.getexif().get(0x0112, 1) != 1
+    notices = ("Turned upright as its camera noted.",) if turned else ()
+    mode = upright.mode
+    if mode in GREY_MODES and depth in (8, 16):
+        return np.asarray(upright).astype(GREY_MODES[mode]), notices
+    if mode == "F":
+        return np.asarray(upright), notices
+    if mode in COLOUR_MODES:
+        if depth == 16:
+            notices += ("Of its 16 bits a channel the upper 8 are used.",)
+        return np.asarray(upright.convert("RGBA")), notices
+    raise ReproError(
+        f"{name} stores pixels as {_mode_name(mode)}; "
+        "save it with 8- or 16-bit integers without sign."
+    )
+
+
+def _mode_name(mode: str) -> str:
+    names = {
+        "1": "black or white",
+        "I": "signed or 32-bit integers",
+        "I;16": "12-bit integers",
+        "CMYK": "printing inks",
+    }
+    return names.get(mode, mode)
+
+
+def _bits(picture: Image) -> int:
+    """Return the bits a channel of a png or tif; Pillow cuts colours to 8 and does not say."""
+    if picture.format == "TIFF":
+        return max(picture.tag_v2.get(BITS_PER_SAMPLE, (8,)))
+    raw = picture.tile[0].args if picture.tile else ""
+    return 16 if "16" in str(raw) else 8
+
+
+def _scaled(name: str, values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Bring numbers to [0, 1] by what their type says, and say how."""
+    if values.dtype.kind == "u" and values.dtype.itemsize <= 2:
+        full = np.iinfo(values.dtype).max
+        notice = f"{8 * values.dtype.itemsize}-bit integers, divided by {full}."
+        return values / np.float32(full), (notice,)
+    if values.dtype.kind != "f":
+        raise ReproError(
+            f"{name} holds numbers of type {values.dtype.name}; "
+            "save it as uint8, uint16, or float in 0 to 1."
+        )
+    return _scaled_floats(name, values)
+
+
+def _scaled_floats(name: str, values: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    n_bad = int(np.count_nonzero(~np.isfinite(values)))
+    if n_bad:
+        raise ReproError(f"{name}: {n_bad} values are NaN or infinite; replace them and try again.")
+    lowest, highest = float(values.min()), float(values.max())
+    if lowest >= 0 and highest <= BRIGHTEST_FRACTION:
+        return np.minimum(values, 1), ()
+    if lowest >= 0 and DARKEST_BYTES <= highest <= 255:
+        return values / 255, ("Fractional values up to 255, divided by 255.",)
+    raise ReproError(
+        f"{name} holds values from {lowest:.4g} to {highest:.4g}; "
+        "divide them by the full range of the camera, so that they lie in 0 to 1."
+    )
+
+
+def _check_size(name: str, height: int, width: int) -> None:
+    if min(height, width) < SMALLEST:
+        raise ReproError(
+            f"{name} has {height} × {width} pixels; at least {SMALLEST} × {SMALLEST} are needed."
+        )
+    if height * width > LARGEST:
+        raise ReproError(_too_large(name))
+
+
+def _too_large(name: str) -> str:
+    return f"{name} has more than {LARGEST // 1_000_000} million pixels; save it smaller."

@@ -1,0 +1,384 @@
+"""The growers' page, served by a process of its own and used in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import colormaps
+from PIL import Image
+
+from repro.errors import NotPossibleHere, ReproError
+from repro.studies.rheed_translator import markup, page
+from repro.studies.rheed_translator.predict import Reading
+
+SERVER = Path(__file__).with_name("serve_small.py")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+WIDTHS = (390, 1280)
+needs_streamlit = pytest.mark.skipif(
+    page.find_spec("streamlit") is None, reason="streamlit is not installed"
+)
+
+
+def film(level: float) -> np.ndarray:
+    """Return an image whose mean is `level`, from dark to bright, (64, 96)."""
+    ramp = np.linspace(-1, 1, 96) * min(level, 1 - level)
+    return np.tile(level + ramp, (64, 1))
+
+
+def png(path: Path, values: np.ndarray) -> Path:
+    Image.fromarray(np.rint(values * 255).astype(np.uint8)).save(path)
+    return path
+
+
+def start(kind: str, port: int = 0) -> subprocess.Popen:
+    command = [sys.executable, str(SERVER), kind, str(port)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=os.environ | {"PYTHONWARNINGS": "ignore"}, **pipes)
+
+
+def address(server: subprocess.Popen) -> str:
+    line = server.stdout.readline()
+    found = re.search(r"http://127\.0\.0\.1:\d+", line)
+    assert found, line + server.stderr.read()
+    return found[0]
+
+
+@pytest.fixture(scope="module", params=["real"])
+def served(request):
+    pytest.importorskip("streamlit", reason="streamlit is not installed")
+    server = start(request.param)
+    try:
+        yield address(server)
+    finally:
+        server.kill()
+        server.communicate()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip(f"no browser on this machine: none of {', '.join(BROWSERS)}")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(browser, served):
+    """Open a part of the page; at the end, nothing has left this machine or complained."""
+    contexts, requests, complaints = [], [], []
+
+    def open_page(part: str = "Read an image", width: int = 1280, **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        opened = context.new_page()
+        opened.on("request", lambda request: requests.append(request.url))
+        opened.on("websocket", lambda socket: requests.append(socket.url))
+        opened.on("console", lambda message: complaints.append((message.type, message.text)))
+        opened.on("pageerror", lambda error: complaints.append(("error", str(error))))
+        opened.goto(served)
+        opened.get_by_role("tab", name=part).click()
+        opened.get_by_text("The translator learned from").wait_for()
+        return opened
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    own = (served, served.replace("http", "ws"), "data:", "blob:")
+    assert requests
+    assert [url for url in requests if not url.startswith(own)] == []
+    assert [text for kind, text in complaints if kind == "error"] == []
+
+
+def upload(opened, *paths: Path) -> None:
+    panel = opened.get_by_role("tabpanel").filter(visible=True)
+    panel.locator("input[type=file]").set_input_files([str(path) for path in paths])
+
+
+def test_an_image_gives_a_number_an_interval_and_both_patterns(visit, tmp_path):
+    opened = visit()
+    upload(opened, png(tmp_path / "film.png", film(0.4)))
+    answer = opened.get_by_role("status").filter(has_text="at.% Sr")
+    answer.wait_for()
+    assert "40.0 at.% Sr" in answer.inner_text()
+    assert "90 % interval: 38.0 to 43.0 at.%" in answer.inner_text()
+    assert opened.get_by_text("8-bit integers, divided by 255.").is_visible()
+    images = opened.locator("figure img").filter(visible=True)
+    assert [image.get_attribute("alt")[:14] for image in images.all()] == [
+        "Your image: RH",
+        "Reconstruction",
+    ]
+    for image in images.all():
+        size = image.evaluate("image => [image.naturalWidth, image.naturalHeight]")
+        assert size == [96, 64]
+    assert opened.get_by_text("intensity, to the brightest point").first.is_visible()
+    assert not opened.get_by_role("alert").filter(visible=True).count()
+
+
+def test_a_colour_mapped_image_is_read_as_intensity_and_it_is_said(visit, tmp_path):
+    # Read as brightness, the number would be a wrong one without a word.
+    opened = visit()
+    path = tmp_path / "viridis.png"
+    Image.fromarray(colormaps["viridis"](film(0.4), bytes=True)[..., :3]).save(path)
+    upload(opened, path)
+    opened.get_by_text("Colours of the map viridis, turned back into intensity.").wait_for()
+    number = opened.locator(".answer strong").inner_text().removesuffix(" at.% Sr")
+    assert float(number) == pytest.approx(40, abs=0.3)  # a step of the map is 0.4
+
+
+def test_an_image_unlike_the_training_films_is_warned_of(visit, tmp_path):
+    opened = visit()
+    upload(opened, png(tmp_path / "bright.png", film(0.64)))
+    warning = opened.get_by_role("alert").filter(has_text="unlike the training films")
+    warning.wait_for()
+    assert warning.is_visible()
+
+
+def test_a_number_outside_the_training_films_is_warned_of(visit, tmp_path):
+    opened = visit()
+    upload(opened, png(tmp_path / "dark.png", film(0.2)))
+    opened.get_by_role("alert").filter(has_text="outside the range").wait_for()
+
+
+def test_a_damaged_file_is_one_sentence_and_no_traceback(visit, tmp_path):
+    opened = visit()
+    path = tmp_path / "film & *x*.tif"
+    path.write_bytes(b"II*\x00garbage")
+    upload(opened, path)
+    alert = opened.get_by_role("alert").filter(has_text="damaged")
+    alert.wait_for()
+    sentence = "film & *x*.tif is a damaged or unusual TIFF file; save it again."
+    assert alert.inner_text().strip() == sentence
+    assert "Traceback" not in opened.locator("body").inner_text()
+
+
+def test_the_slider_draws_and_shows_the_nearest_film_with_its_value(visit):
+    opened = visit("Draw a pattern")
+    shown = opened.get_by_text("Nearest real film film 1, 47.2 at.% Sr")
+    shown.wait_for()
+    before = opened.locator("figure img").filter(visible=True).first.get_attribute("src")
+    slider = opened.get_by_role("slider", name="Sr content")
+    slider.focus()
+    for _ in range(30):
+        opened.keyboard.press("ArrowRight")
+    opened.get_by_text("Generated pattern 53.0 at.% Sr").wait_for()
+    opened.get_by_text("Nearest real film film 2, 55.0 at.% Sr").wait_for()
+    after = opened.locator("figure img").filter(visible=True).first.get_attribute("src")
+    assert after != before
+
+
+def test_the_range_is_left_only_after_a_tick_and_with_a_warning(visit):
+    # Outside the training films a pattern is an invention.
+    opened = visit("Draw a pattern")
+    slider = opened.get_by_role("slider", name="Sr content")
+    slider.focus()
+    opened.keyboard.press("End")
+    opened.get_by_text("Generated pattern 65.0 at.% Sr").wait_for()
+    assert not opened.get_by_role("alert").filter(visible=True).count()
+    opened.get_by_text("Go beyond the range").click()
+    opened.get_by_text("Generated pattern 50.0 at.% Sr").wait_for()
+    slider.focus()
+    opened.keyboard.press("End")
+    opened.get_by_text("Generated pattern 75.0 at.% Sr").wait_for()
+    opened.get_by_role("alert").filter(has_text="75.0 at.% is outside").wait_for()
+
+
+def test_many_files_become_a_table_and_a_csv_and_one_bad_file_stops_none(visit, tmp_path):
+    opened = visit("Read many images")
+    bad = tmp_path / "bad.npy"
+    bad.write_bytes(b"")
+    good = [png(tmp_path / f"{level}.png", film(level)) for level in (0.4, 0.64)]
+    upload(opened, good[0], bad, good[1])
+    opened.get_by_text("2 of 3 files read.").wait_for()
+    table = opened.get_by_role("table").filter(visible=True)
+    assert "0.4.png" in table.inner_text()
+    assert "bad.npy is empty" in table.inner_text()
+    with opened.expect_download() as download:
+        opened.get_by_role("button", name="Download the table as CSV").click()
+    assert download.value.suggested_filename == "stoichiometry.csv"
+    text = Path(download.value.path()).read_text(encoding="utf-8")
+    rows = {row["name"]: row for row in csv.DictReader(io.StringIO(text))}
+    assert list(rows) == ["0.4.png", "bad.npy", "0.64.png"]
+    assert tuple(rows["bad.npy"]) == markup.COLUMNS
+    assert float(rows["0.4.png"]["stoichiometry"]) == pytest.approx(40, abs=0.1)
+    assert float(rows["0.4.png"]["low"]) == pytest.approx(38, abs=0.1)
+    assert float(rows["0.4.png"]["high"]) == pytest.approx(43, abs=0.1)
+    assert [rows[name]["unlike"] for name in rows] == ["no", "", "yes"]
+    assert rows["bad.npy"]["error"] == "bad.npy is empty (0 bytes); save it again."
+    assert rows["0.4.png"]["notice"] == "8-bit integers, divided by 255."
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("part", ["Read an image", "Draw a pattern", "Read many images"])
+def test_nothing_sticks_out_sideways(visit, tmp_path, width, part):
+    opened = visit(part, width)
+    if part.startswith("Read"):
+        upload(opened, png(tmp_path / "film.png", film(0.4)))
+        opened.get_by_text("8-bit integers").wait_for()
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert opened.evaluate(overflow) == 0
+
+
+@pytest.mark.parametrize(("scheme", "colour"), [("light", "#fcfcfb"), ("dark", "#14171a")])
+def test_the_page_has_the_reports_colours(visit, scheme, colour):
+    opened = visit(color_scheme=scheme)
+    background = "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
+    shown = [int(part) for part in re.findall(r"\d+", opened.evaluate(background))[:3]]
+    assert "#" + bytes(shown).hex() == colour
+
+
+def test_parts_and_controls_have_names_for_those_who_do_not_see_them(visit):
+    opened = visit("Draw a pattern")
+    assert opened.get_by_role("heading", level=1).inner_text().startswith("RHEED patterns")
+    assert opened.get_by_role("tab").count() == 3
+    opened.get_by_role("slider", name="Sr content [at.% of the cations]").wait_for()
+    assert not opened.get_by_text("Trained on simulated films").count()
+
+
+@pytest.mark.parametrize("served", ["simulated"], indirect=True)
+def test_a_translator_that_saw_no_real_film_says_so(visit):
+    # A demonstration must not be taken for a measurement.
+    opened = visit("Draw a pattern")
+    assert opened.get_by_text("Trained on simulated films.").is_visible()
+    opened.get_by_text("Nearest simulated film").wait_for()
+
+
+@needs_streamlit
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_the_server_without_a_traceback(sign):
+    server = start("real")
+    address(server)
+    server.send_signal(sign)
+    out, err = server.communicate(timeout=60)
+    assert (out, err) == ("", "")
+    assert server.returncode in (0, -sign)
+
+
+@needs_streamlit
+def test_ctrl_c_ends_the_server_under_an_open_page(browser):
+    # Whoever serves the page has it open.
+    server = start("real")
+    try:
+        opened = browser.new_page()
+        opened.goto(address(server))
+        opened.get_by_text("The translator learned from").wait_for()
+        server.send_signal(signal.SIGINT)
+        assert server.communicate(timeout=30) == ("", "")
+        assert server.returncode == 0
+        opened.close()
+    finally:
+        server.kill()
+
+
+@needs_streamlit
+def test_a_fault_of_the_translator_is_a_sentence_here_and_a_traceback_in_the_terminal(browser):
+    server = start("broken")
+    try:
+        opened = browser.new_page()
+        opened.goto(address(server))
+        opened.get_by_role("tab", name="Draw a pattern").click()
+        opened.get_by_role("alert").filter(has_text="Something went wrong here").wait_for()
+        assert "a fault inside" not in opened.locator("body").inner_text()
+        opened.close()
+    finally:
+        server.send_signal(signal.SIGINT)
+        _, err = server.communicate(timeout=30)
+    assert "RuntimeError: a fault inside" in err
+
+
+@needs_streamlit
+def test_the_page_is_for_this_machine_only():
+    # Unpublished growth data must not stand open to the network.
+    server = start("real")
+    try:
+        port = int(address(server).rpartition(":")[2])
+        others = [a[4][0] for a in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
+        for other in {a for a in others if not a.startswith("127.")}:
+            with pytest.raises(OSError, match="refused"):
+                socket.create_connection((other, port), timeout=5)
+    finally:
+        server.kill()
+        server.communicate()
+
+
+@needs_streamlit
+def test_a_port_in_use_is_one_sentence_and_a_failure():
+    with socket.create_server((page.ADDRESS, 0)) as taken:
+        port = taken.getsockname()[1]
+        server = start("real", port)
+        out, err = server.communicate(timeout=60)
+    assert err == f"Port {port} is in use; choose another by --port.\n"
+    assert (out, server.returncode) == ("", 2)
+
+
+@needs_streamlit
+@pytest.mark.parametrize("port", [-1, 70_000])
+def test_a_number_that_is_no_port_is_refused(port):
+    with pytest.raises(ReproError, match=f"Port {port} cannot be opened"):
+        page.serve_translator(lambda: None, port, open_browser=False)
+
+
+def test_without_streamlit_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "streamlit", None)
+    with pytest.raises(NotPossibleHere, match=r"pip install '\.\[page\]'"):
+        page.serve_translator(lambda: None, 0, open_browser=False)
+
+
+@needs_streamlit
+def test_a_translator_that_cannot_be_opened_frees_the_port():
+    def fail():
+        raise ReproError("runs/none: no such folder.")
+
+    with socket.create_server((page.ADDRESS, 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(ReproError, match="no such folder"):
+        page.serve_translator(fail, port, open_browser=False)
+    socket.create_server((page.ADDRESS, port)).close()
+
+
+class Range:
+    lowest, highest = 33.207, 70.45
+
+
+@pytest.mark.parametrize(("beyond", "ends"), [(False, (33.3, 70.4)), (True, (23.3, 80.4))])
+def test_the_sliders_ends_are_inside_what_may_be_drawn(beyond, ends):
+    # A value rounded outward would be refused by the translator.
+    assert page.slider_range(Range, beyond) == ends
+
+
+def test_names_of_files_are_never_taken_for_html():
+    rows = [
+        markup.Row("<script>.png", Reading(50.0, 48.0, 52.0, film(0.5), 0.0, False)),
+        markup.Row("<img src=x>.png", error="<img src=x>.png is empty"),
+    ]
+    shown = markup.table(rows, 0.9) + markup.note("<script>", "error")
+    assert "<script" not in shown
+    assert "<img" not in shown
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.1, 1.0])
+def test_a_pattern_is_shown_from_zero_to_its_brightest_point(scale):
+    content = io.BytesIO(markup.pattern_png(scale * film(0.5)))
+    shown = np.asarray(Image.open(content))
+    ends = colormaps["cividis"]([0.0, 1.0 if scale else 0.0], bytes=True)[:, :3]
+    np.testing.assert_array_equal(shown[0, [0, -1]], ends)
+
+
+def test_a_large_pattern_is_shown_smaller_in_the_same_shape():
+    shown = Image.open(io.BytesIO(markup.pattern_png(np.ones((1000, 2000)))))
+    assert shown.size == (720, 360)

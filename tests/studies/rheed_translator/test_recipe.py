@@ -1,0 +1,272 @@
+"""Every film is foretold by a network that knows nothing of it, and trainings are those stated."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import keras
+import numpy as np
+import pytest
+
+from repro.studies.rheed_translator.recipe import (
+    ALL,
+    GATED,
+    LEAST_FILMS,
+    SCALES,
+    Films,
+    held_out_parts,
+    networks,
+    tasks,
+)
+from repro.studies.rheed_translator.translation import Gated
+
+VARIANTS = ("faithful", "corrected", "improved")
+PRESETS = ("smoke", "desk", "paper")
+
+
+def named(variant, preset, dataset):
+    return {task.name: task for task in tasks(variant, preset, dataset)}
+
+
+def translators(variant, preset, dataset):
+    """Return the networks but for the gated CNNs."""
+    found = networks(variant, preset, dataset)
+    return {name: network for name, network in found.items() if GATED not in name}
+
+
+def gated(preset, dataset):
+    found = networks("faithful", preset, dataset)
+    return {name: network for name, network in found.items() if GATED in name}
+
+
+def seen_by(network):
+    return np.setdiff1d(network.films.training, network.held_out)
+
+
+def with_others_changed(network):
+    """Return a network whose films are other ones, but for those that it learns from."""
+    films, seen = network.films, seen_by(network)
+    images, contents = films.images.copy(), films.stoichiometry.copy()
+    unseen = np.setdiff1d(np.arange(len(contents)), seen)
+    # Brighter than any film, of an Sr content outside the range, and mirrored.
+    images[unseen] = 2 * images[unseen, :, ::-1]
+    contents[unseen] = 90 + np.arange(len(unseen))
+    return replace(network, films=replace(films, images=images, stoichiometry=contents))
+
+
+def same(one, other):
+    try:
+        np.testing.assert_equal(one, other)
+    except AssertionError:
+        return False
+    return True
+
+
+# ---- nothing leaks from the films that a network does not see
+
+
+@pytest.mark.parametrize("variant", ["corrected", "improved"])
+def test_nothing_of_a_network_depends_on_films_that_it_does_not_see(dataset, variant):
+    for name, network in translators(variant, "smoke", dataset).items():
+        rows, changed = seen_by(network), with_others_changed(network)
+        assert len(rows) < len(network.films.stoichiometry)
+        np.testing.assert_equal(asdict(changed.translation), asdict(network.translation), name)
+        np.testing.assert_equal(changed.load(rows), network.load(rows), name)
+        seeds = np.arange(len(rows), dtype=np.uint64)
+        np.testing.assert_equal(changed.augmented(rows, seeds), network.augmented(rows, seeds))
+
+
+@pytest.mark.parametrize("variant", ["corrected", "improved"])
+def test_everything_of_a_network_depends_on_films_that_it_sees(dataset, variant):
+    network = translators(variant, "smoke", dataset)["fold_00"]
+    contents = network.films.stoichiometry.copy()
+    contents[seen_by(network)] += 5
+    changed = replace(network, films=replace(network.films, stoichiometry=contents))
+    assert not same(asdict(changed.translation), asdict(network.translation))
+
+
+def test_the_published_scales_depend_on_films_that_the_network_does_not_see(dataset):
+    network = translators("faithful", "smoke", dataset)["fold_00"]
+    rows, changed = seen_by(network), with_others_changed(network)
+    assert changed.translation.highest > network.translation.highest
+    assert changed.translation.brightest > network.translation.brightest
+    for given, before in zip(changed.load(rows), network.load(rows), strict=True):
+        assert not same(given, before), "the published defect is gone"
+
+
+def test_the_gated_cnn_is_given_each_film_by_itself(dataset):
+    for network in gated("smoke", dataset).values():
+        rows, changed = seen_by(network), with_others_changed(network)
+        np.testing.assert_equal(changed.load(rows), network.load(rows))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_films_that_came_after_the_training_do_not_alter_what_a_network_is_given(
+    measured, judged, variant
+):
+    assert len(judged.rows("test")), "nothing came after the training"
+    before, after = (networks(variant, "smoke", films) for films in (measured, judged))
+    rows = measured.rows("train")
+    for name in before:
+        np.testing.assert_equal(after[name].load(rows), before[name].load(rows), name)
+
+
+# ---- parts
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_training_film_is_held_out_exactly_once(dataset, variant, preset):
+    training = dataset.rows("train").tolist()
+    groups = [translators(variant, preset, dataset)]
+    groups += [gated(preset, dataset)] if variant == "faithful" else []
+    for group in groups:
+        held_out = [row for network in group.values() for row in network.held_out]
+        assert sorted(held_out) == training
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_network_of_all_films_comes_first_and_holds_none_out(dataset, variant):
+    first = next(iter(networks(variant, "desk", dataset)))
+    assert first == ALL
+    assert networks(variant, "desk", dataset)[ALL].held_out == ()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_network_learns_from_all_films_but_those_it_is_validated_with(dataset, variant):
+    for name, task in named(variant, "smoke", dataset).items():
+        training, validation = task.examples_of(dataset)
+        if name == ALL:
+            np.testing.assert_array_equal(training, dataset.rows("train"))
+            np.testing.assert_array_equal(validation, dataset.rows("validation"))
+        else:
+            assert set(training).isdisjoint(validation)
+            both = np.sort(np.concatenate([training, validation]))
+            np.testing.assert_array_equal(both, dataset.rows("train"))
+
+
+def test_parts_are_alike_in_sr_content(dataset):
+    films = Films.of(dataset)
+    for n_parts in (2, 4, 5):
+        parts = held_out_parts(films, n_parts)
+        assert len(parts) == n_parts
+        part_of = {row: number for number, part in enumerate(parts) for row in part}
+        in_order = films.training[np.argsort(films.stoichiometry[films.training])]
+        numbers = [part_of[row] for row in in_order]
+        for start in range(len(numbers) - n_parts + 1):
+            neighbours = numbers[start : start + n_parts]
+            assert len(set(neighbours)) == n_parts, "two of these are in one part"
+
+
+def test_films_are_held_out_one_by_one_if_no_number_of_parts_is_given(dataset):
+    films = Films.of(dataset)
+    assert sorted(held_out_parts(films, 0)) == [(row,) for row in films.training]
+    assert len(held_out_parts(films, 100)) == len(films.training)
+
+
+@pytest.mark.parametrize(("n", "is_divided"), [(LEAST_FILMS - 1, False), (LEAST_FILMS, True)])
+def test_too_few_films_are_not_divided(dataset, n, is_divided):
+    films = replace(Films.of(dataset), training=np.arange(n))
+    assert bool(held_out_parts(films, 0)) == is_divided
+    assert bool(held_out_parts(films, 2)) == is_divided
+
+
+def test_films_of_the_same_sr_content_are_divided_too(dataset):
+    films = replace(Films.of(dataset), stoichiometry=np.full(18, 50.0))
+    held_out = [row for part in held_out_parts(films, 5) for row in part]
+    assert sorted(held_out) == films.training.tolist()
+
+
+# ---- what is loaded
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_only_the_corrected_variant_alters_films_and_only_in_training(dataset, variant):
+    for name, task in named(variant, "smoke", dataset).items():
+        assert (task.augmented is not None) == (variant == "corrected"), name
+        rows = task.examples_of(dataset)[0][:3]
+        (inputs, target), (again, same_target) = task.load(rows), task.load(rows)
+        np.testing.assert_equal(again, inputs)
+        if variant == "corrected":
+            seeds = np.arange(3, dtype=np.uint64)
+            altered, same_target = task.augmented(rows, seeds)
+            assert altered["image"].shape == inputs["image"].shape
+            likeness = [
+                np.corrcoef(one.ravel(), other.ravel())[0, 1]
+                for one, other in zip(altered["image"], inputs["image"], strict=True)
+            ]
+            assert max(likeness) < 0.9999
+            assert min(likeness) > 0.8, "these are no mild changes"
+        np.testing.assert_array_equal(same_target, target)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_films_are_loaded_in_the_order_asked_for(dataset, variant):
+    for task in named(variant, "smoke", dataset).values():
+        forth, back = task.load(np.array([3, 1])), task.load(np.array([1, 3]))
+        reverse = keras.tree.map_structure(lambda values: values[::-1], back)
+        np.testing.assert_equal(forth, reverse)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_network_takes_what_its_task_loads(dataset, variant):
+    by_name = named(variant, "smoke", dataset)
+    first_of_a_kind = [ALL, "fold_01"] + [f"{GATED}_01"] * (variant == "faithful")
+    for name in first_of_a_kind:
+        inputs, target = by_name[name].load(dataset.rows("train")[:3])
+        network = by_name[name].build_model()
+        given = inputs if isinstance(inputs, dict) else {"image": inputs}
+        shapes = {tensor.name: tensor.shape[1:] for tensor in network.inputs}
+        assert {n: values.shape[1:] for n, values in given.items()} == shapes, name
+        answers = network(inputs)
+        if GATED in name:
+            assert np.isfinite(by_name[name].recipe.build_loss()(target, answers)).all()
+        else:
+            assert np.isfinite(sum(map(float, network.losses))), name
+            assert network.losses, "a translator brings its own loss"
+
+
+def test_the_gated_cnn_is_asked_for_the_sr_content_as_a_fraction(dataset):
+    for name, network in gated("smoke", dataset).items():
+        target = named("faithful", "smoke", dataset)[name].load(dataset.rows("train"))[1]
+        contents = dataset.array("stoichiometry")[dataset.rows("train")]
+        np.testing.assert_allclose(100 * target[:, 0], contents, rtol=1e-6)
+        assert isinstance(network.translation, Gated)
+
+
+# ---- trainings
+
+
+def test_the_published_training_is_that_of_the_authors(dataset):
+    recipe = named("faithful", "paper", dataset)[ALL].recipe
+    assert (recipe.epochs, recipe.batch_size, recipe.schedule) == (10_000, 4, "constant")
+    optimizer = recipe.build_optimizer(10)
+    assert isinstance(optimizer, keras.optimizers.Adam)
+    assert float(optimizer.learning_rate) == pytest.approx(1e-4)
+    assert optimizer.weight_decay is None
+    assert (recipe.keep, recipe.loss) == ("last", "none")
+    assert SCALES["paper"].size == (540, 720)
+
+
+def test_the_gated_cnn_is_trained_as_published(dataset):
+    recipe = named("faithful", "paper", dataset)[f"{GATED}_00"].recipe
+    assert (recipe.epochs, recipe.batch_size, recipe.loss) == (500, 32, "mae")
+    assert float(recipe.build_optimizer(10).learning_rate) == pytest.approx(0.0248)
+    assert SCALES["paper"].gated_size == (135, 180)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_only_what_the_text_promises_differs_between_published_and_corrected(dataset, preset):
+    published, corrected = (
+        translators(variant, preset, dataset) for variant in ("faithful", "corrected")
+    )
+    assert list(published) == list(corrected)
+    for name in published:
+        assert published[name].recipe == corrected[name].recipe
+        assert published[name].held_out == corrected[name].held_out
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_network_is_chosen_by_the_films_that_it_is_measured_on(dataset, variant, preset):
+    assert {task.recipe.keep for task in tasks(variant, preset, dataset)} == {"last"}
