@@ -17,7 +17,16 @@ from repro.evaluation.metrics import Evaluation, Metric, bootstrap_interval
 from repro.seeds import generator
 from repro.studies.rheed_translator.archive import resized
 from repro.studies.rheed_translator.baselines import DRAW, READ
-from repro.studies.rheed_translator.recipe import ALL, GATED, SCALES, Films, Network, networks
+from repro.studies.rheed_translator.recipe import (
+    ALL,
+    FOLD,
+    GATED,
+    REPEAT,
+    SCALES,
+    Films,
+    Network,
+    networks,
+)
 from repro.studies.rheed_translator.translation import Answers
 
 N_TEST_FILMS = 7  # of the published split
@@ -42,6 +51,7 @@ def evaluate(
     bench = Bench(variant, dataset, models, curves, seed)
     stages = [memory_stage, sweep_stage]
     stages += [held_out_stage] if bench.folds else []
+    stages += [repeated_stage] if bench.repeats else []
     stages += [gated_stage] if bench.gated else []
     stages += [test_stage] if len(bench.test) else []
     metrics, arrays = {}, {"is_synthetic": np.array(dataset.spec.card.kind == "simulated")}
@@ -69,8 +79,10 @@ class Bench:
         self.size = SCALES[dataset.spec.preset].size
         named = networks(variant, dataset.spec.preset, dataset)
         self.all = named[ALL]
-        self.folds = {n: net for n, net in named.items() if net.held_out and GATED not in n}
-        self.gated = {n: net for n, net in named.items() if GATED in n}
+        self.folds, self.repeats, self.gated = (
+            {name: network for name, network in named.items() if name.startswith(kind)}
+            for kind in (FOLD, REPEAT, GATED)
+        )
 
     def ask(self, name: str, network: Network, rows: np.ndarray) -> tuple[Answers, Answers]:
         """Return what a network says of films, and then of its own answers."""
@@ -215,15 +227,43 @@ def mean(values: np.ndarray) -> float:
 
 def held_out_stage(bench: Bench) -> tuple[Metrics, Arrays]:
     """Ask every training film of the network that held it out."""
-    rows = np.concatenate([network.held_out for network in bench.folds.values()])
-    pairs = [bench.ask(n, net, np.array(net.held_out)) for n, net in bench.folds.items()]
-    order = np.argsort(rows, kind="stable")
-    said, again = (joined(parts, order) for parts in zip(*pairs, strict=True))
-    group = Group(*bench.truth(rows[order]), said, again)
+    group = held_out_films(bench, bench.folds)
     parts = [np.array(network.held_out) for network in bench.folds.values()]
-    errors = said.stoichiometry_of_image - group.stoichiometry
+    errors = group.said.stoichiometry_of_image - group.stoichiometry
     metrics = four_paths("held_out", group) | simple_models(bench, "held_out", parts)
     return metrics | resolution(bench, group, errors), arrays_of("held_out", group)
+
+
+def held_out_films(bench: Bench, folds: dict[str, Network]) -> Group:
+    """Return what networks say of the films they held out, in the order of the films."""
+    rows = np.concatenate([network.held_out for network in folds.values()])
+    pairs = [bench.ask(n, net, np.array(net.held_out)) for n, net in folds.items()]
+    order = np.argsort(rows, kind="stable")
+    said, again = (joined(parts, order) for parts in zip(*pairs, strict=True))
+    return Group(*bench.truth(rows[order]), said, again)
+
+
+def repeated_stage(bench: Bench) -> tuple[Metrics, Arrays]:
+    """Ask films of networks that held out a quarter of them, divided at random again and again."""
+    divisions: dict[str, dict[str, Network]] = {}
+    for name, network in bench.repeats.items():
+        divisions.setdefault(name.rpartition(f"_{FOLD}")[0], {})[name] = network
+    groups = [held_out_films(bench, folds) for folds in divisions.values()]
+    each = [
+        reading("repeated", group.stoichiometry, group.said.stoichiometry_of_image)
+        | intervals("repeated", group)
+        for group in groups
+    ]
+    about = f"mean over {len(each)} random divisions into four parts: "
+    metrics = {
+        name: Metric(mean([e[name].value for e in each]), m.unit, m.better, about + m.definition)
+        for name, m in each[0].items()
+    }
+    maes = [e["repeated/mae"].value for e in each]
+    for name, value in (("lowest", min(maes)), ("highest", max(maes))):
+        definition = f"{name} mean error of {len(each)} random divisions into four parts"
+        metrics[f"repeated/mae/{name}"] = Metric(value, "at.%", "neither", definition)
+    return metrics, {}
 
 
 def joined(parts: tuple[Answers, ...], order: np.ndarray) -> Answers:

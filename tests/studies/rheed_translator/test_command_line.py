@@ -29,10 +29,10 @@ def refused(*arguments):
     """Run a command that the user gets wrong; return the one line that says why."""
     ran = called(*arguments, "--quiet")
     assert (ran.returncode, ran.stdout) == (2, ""), ran.stderr
-    lines = [line for line in ran.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, ran.stderr
-    assert lines[0].startswith("error: ")
-    return lines[0]
+    assert "Traceback" not in ran.stderr
+    (line,) = [text for text in ran.stderr.splitlines() if text.startswith("error: ")]
+    assert ran.stderr.rstrip().endswith(line), "what came after hides it"
+    return line
 
 
 def stored(folder):
