@@ -2,7 +2,8 @@
 
 A study that takes archives has a room ``archive`` with ``DATA_SPEC``, the name of the data spec;
 ``SUFFIX``, of the archives' names; ``read_archive(path)``, whose result has a length and
-``sha256``; and ``arrays(archive, parameters)``, the variables of the data spec.
+``sha256``; and ``arrays(archive, parameters)``, the variables of the data spec, which has the
+parameters ``sha256`` and ``test_sha256``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from repro.errors import ReproError
 if TYPE_CHECKING:
     from repro.study import Study
 
+HASHES = ("sha256", "test_sha256")  # of the archives, among the parameters
+
 
 def is_archive(study: Study, path: Path) -> bool:
     """Tell whether a file is an archive that the study takes, by its name."""
@@ -33,7 +36,12 @@ def is_measured(study: Study, spec: ResolvedSpec) -> bool:
 
 
 def import_archive(
-    study: Study, archive: Path, out: Path, preset: str, settings: dict[str, str]
+    study: Study,
+    archive: Path,
+    out: Path,
+    preset: str,
+    experiment: str | None,
+    settings: dict[str, str],
 ) -> Path:
     """Make a data set of an archive, every sample in the training split.
 
@@ -45,8 +53,8 @@ def import_archive(
         The archive.
     out : Path
         The data set; returned untouched if it is that of this archive already.
-    preset, settings
-        Of the data spec, such as the size of images.
+    preset, experiment, settings
+        Of the archives' data spec, such as the size of images.
 
     Raises
     ------
@@ -55,13 +63,30 @@ def import_archive(
     """
     room = study.room("archive")
     content = room.read_archive(archive)
-    counts = {"train": len(content), "validation": 0, "test": 0}
-    own = {**settings, **counts, "sha256": content.sha256}
-    spec = load_spec(room.DATA_SPEC).resolve(preset, None, own)
+    of_archive = {"train": len(content), "validation": 0, "test": 0, "sha256": content.sha256}
+    spec = _resolve(study, preset, experiment, settings, of_archive)
     return _write_once(out, spec, room.arrays(content, spec.parameters)).path
 
 
-def judged_by(study: Study, trained_on: Dataset, archive: Path, folder: Path) -> Dataset:
+def resolve_like(
+    study: Study, made: ResolvedSpec, preset: str, experiment: str | None, settings: dict[str, str]
+) -> ResolvedSpec:
+    """Return what choices make of the archives that a data set was made of.
+
+    Parameters
+    ----------
+    study : Study
+        Whose data set it is.
+    made : ResolvedSpec
+        What was made of the archives.
+    preset, experiment, settings
+        As of `import_archive`.
+    """
+    hashes = {name: made.parameters[name] for name in HASHES}
+    return _resolve(study, preset, experiment, settings, {**made.counts, **hashes})
+
+
+def judged_by(study: Study, trained_on: Dataset, archive: Path, out: Path) -> Dataset:
     """Return the data set whose test split is what an archive has and the training did not.
 
     Parameters
@@ -72,8 +97,8 @@ def judged_by(study: Study, trained_on: Dataset, archive: Path, folder: Path) ->
         What the networks were trained on; its training split stays.
     archive : Path
         Other samples, or the same archive: then the data set itself is returned.
-    folder : Path
-        Where the data set is made.
+    out : Path
+        The data set to make; returned if it is that of this archive already.
 
     Raises
     ------
@@ -90,7 +115,8 @@ def judged_by(study: Study, trained_on: Dataset, archive: Path, folder: Path) ->
     content = room.read_archive(archive)
     if content.sha256 == parameters["sha256"]:
         return trained_on
-    known = {name: np.array(trained_on.array(name)) for name in trained_on.names}
+    rows = np.concatenate([trained_on.rows(split) for split in ("train", "validation")])
+    known = {name: trained_on.array(name)[rows] for name in trained_on.names}
     others = room.arrays(content, parameters)
     new = ~_among(others, known)
     if not new.any():
@@ -99,7 +125,21 @@ def judged_by(study: Study, trained_on: Dataset, archive: Path, folder: Path) ->
     parameters = {**parameters, "test_sha256": content.sha256}
     spec = trained_on.spec.model_copy(update={"counts": counts, "parameters": parameters})
     both = {name: np.concatenate([known[name], others[name][new]]) for name in known}
-    return _write_once(folder / f"judged-{content.sha256[:12]}.h5", spec, both)
+    return _write_once(out, spec, both)
+
+
+def _resolve(
+    study: Study,
+    preset: str,
+    experiment: str | None,
+    settings: dict[str, str],
+    of_archive: dict[str, str | int],
+) -> ResolvedSpec:
+    for name in settings:
+        if name in of_archive:
+            raise ReproError(f"--set {name}: the archive says that; leave it out.")
+    spec = load_spec(study.room("archive").DATA_SPEC)
+    return spec.resolve(preset, experiment, {**settings, **of_archive})
 
 
 def _write_once(out: Path, spec: ResolvedSpec, arrays: dict[str, np.ndarray]) -> Dataset:

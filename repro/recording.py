@@ -30,6 +30,7 @@ from repro.evaluation.records import (
 from repro.evaluation.verdicts import judge
 from repro.measured import is_archive, judged_by
 from repro.runs import (
+    ARCHIVE_FILE,
     BUILD_TIME_FILE,
     DATA_FILE,
     RECORD_FILE,
@@ -67,6 +68,7 @@ class TrainedRun:
     dataset: Dataset
     tasks: list[Task]
     data_file: str | None
+    archive: Path | None
     judged: Dataset
     results: Path
 
@@ -99,7 +101,8 @@ class TrainedRun:
         dataset = open_data(choices, own)
         tasks = resolved_tasks(choices, dataset)
         check_same_run(folder, run_file(choices, runs[0].seed, tasks, dataset))
-        judged = judged_by(study, dataset, archive, folder) if archive else dataset
+        made_of = folder / ARCHIVE_FILE
+        source = data.name if data else made_of.read_text().strip() if made_of.exists() else None
         return cls(
             folder=folder,
             study=study,
@@ -107,10 +110,19 @@ class TrainedRun:
             seeds=[run.seed for run in runs],
             dataset=dataset,
             tasks=tasks,
-            data_file=data.name if data else None,
-            judged=judged,
-            results=folder if judged is dataset else folder / f"on-{data.stem}",
+            data_file=source,
+            archive=archive,
+            judged=dataset,
+            results=folder,
         )
+
+    def judged_by_archive(self) -> TrainedRun:
+        """Return the run as it is judged by the archive, if that has samples new to it."""
+        if self.archive is None:
+            return self
+        results = self.folder / f"on-{self.archive.stem}"
+        judged = judged_by(self.study, self.dataset, self.archive, results / DATA_FILE)
+        return self if judged is self.dataset else replace(self, judged=judged, results=results)
 
 
 def run(
@@ -169,7 +181,7 @@ def evaluate(folder: Path, data: Path | None = None, display: Display = SILENT) 
     """
     from repro.training.precision import enable_determinism
 
-    trained = TrainedRun.open(folder, data)
+    trained = TrainedRun.open(folder, data).judged_by_archive()
     if trained.choices.deterministic:
         enable_determinism()
     evaluations, start = {}, time.perf_counter()
@@ -200,6 +212,7 @@ def measure(
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays to an ``.npz`` file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
@@ -319,13 +332,15 @@ def draw_figures(trained: TrainedRun, evaluations: dict[int, Evaluation]) -> dic
     from repro.reporting.figures import save
 
     arrays = {seed: evaluation.arrays for seed, evaluation in evaluations.items()}
-    entries = {}
+    entries, words = {}, ["evaluate", trained.folder.resolve().name]
+    if trained.judged is not trained.dataset:
+        words += ["--data", trained.data_file]
     for name, (figure, caption) in trained.study.figures(arrays).items():
         path = save(figure, trained.results / "figures" / f"{name}.svg")
         entries[name] = FigureEntry(
             file=path.relative_to(trained.results).as_posix(),
             caption=caption,
-            command=provenance.command_line(["evaluate", trained.folder.resolve().name]),
+            command=provenance.command_line(words),
         )
     return entries
 

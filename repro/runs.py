@@ -21,7 +21,7 @@ from repro.datasets.atomic import replacing
 from repro.datasets.spec import ResolvedSpec
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
-from repro.measured import import_archive, is_archive, is_measured
+from repro.measured import import_archive, is_archive, is_measured, resolve_like
 from repro.seeds import integer_seed
 from repro.study import Study, Task, get_study
 from repro.training.world import ALONE, World
@@ -36,6 +36,7 @@ DATA_FILE = "data.h5"
 RECORD_FILE = "record.json"
 WORTH_TELLING_S = 60.0  # of a build [s]
 BUILD_TIME_FILE = "data.seconds"
+ARCHIVE_FILE = "data.archive"  # the name of the archive that the data set was made of
 
 
 class Display:
@@ -165,9 +166,10 @@ def open_data(choices: Choices, path: Path) -> Dataset:
     ReproError
         If it belongs to another study, preset or experiment, or a data setting differs.
     """
-    dataset = Dataset.open(path)
-    if is_measured(get_study(choices.study), dataset.spec):
-        wanted = dataset.spec.model_copy(update={"preset": choices.preset})
+    dataset, study = Dataset.open(path), get_study(choices.study)
+    if is_measured(study, dataset.spec):
+        chosen = choices.preset, choices.experiment, data_settings(choices)
+        wanted = resolve_like(study, dataset.spec, *chosen)
     else:
         wanted = resolve_spec(choices, dataset.spec.seed)
     for what in ("study", "preset", "experiment"):
@@ -441,10 +443,12 @@ def prepare_and_train(
         If a choice does not exist, the folder holds another run, or a stage fails; what was
         done stays.
     """
+    study = check(choices)
+    if data is not None and is_archive(study, data):
+        study.room("archive").read_archive(data)  # its faults are told before all else is loaded
     from repro.training.devices import use_devices
     from repro.training.distributed import TIMEOUT_S, join
 
-    check(choices)
     with use_devices(devices), join(timeout_s or TIMEOUT_S) as world:
         world.run(partial(_prepare_and_train, choices, seeds, out, data, workers, display, world))
         return world.leads
@@ -464,8 +468,7 @@ def _prepare_and_train(
         data = out / DATA_FILE
         world.lead(partial(_build_once, choices, data, workers, display))
     elif is_archive(study := get_study(choices.study), data):
-        arguments = study, data, out / DATA_FILE, choices.preset, data_settings(choices)
-        data = world.lead(partial(import_archive, *arguments))
+        data = world.lead(partial(_import_once, choices, study, data, out))
     train(choices, seeds, open_data(choices, data), out, display, world)
 
 
@@ -476,10 +479,21 @@ def _build_once(choices: Choices, data: Path, workers: int, display: Display) ->
         write_text(data.parent / BUILD_TIME_FILE, f"{time.perf_counter() - start:.3f}\n")
 
 
+def _import_once(choices: Choices, study: Study, archive: Path, out: Path) -> Path:
+    chosen = choices.preset, choices.experiment, data_settings(choices)
+    data = import_archive(study, archive, out / DATA_FILE, *chosen)
+    write_text(out / ARCHIVE_FILE, f"{archive.name}\n")
+    return data
+
+
 def check(choices: Choices) -> Study:
     """Check the study, variant, preset and settings before anything is made."""
     study = get_study(choices.study)
     study.check_variant(choices.variant)
+    for spec in study.data_specs:
+        if choices.experiment in spec.experiments:
+            spec.resolve(choices.preset, choices.experiment, data_settings(choices))
+            return study
     resolve_spec(choices)
     return study
 

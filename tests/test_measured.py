@@ -35,7 +35,7 @@ def saved(path, images, contents):
 
 
 def imported(archive, out, preset="smoke", settings=SIZE):
-    return import_archive(STUDY, archive, out, preset, settings)
+    return import_archive(STUDY, archive, out, preset, None, settings)
 
 
 def content_of(dataset):
@@ -184,7 +184,7 @@ def test_a_damaged_archive_is_refused_in_a_sentence_and_nothing_is_made(
     assert not (tmp_path / "new").exists()
     damage(others)
     with pytest.raises(ReproError, match=r"others\.npz"):
-        judged_by(STUDY, trained_on, others, tmp_path / "new")
+        judged_by(STUDY, trained_on, others, tmp_path / "new" / "a.h5")
     assert not (tmp_path / "new").exists()
 
 
@@ -205,13 +205,13 @@ def synthetic(tmp_path):
 
 
 def test_the_archive_that_was_learnt_from_adds_no_film(archive, trained_on, tmp_path):
-    folder = tmp_path / "judged"
-    assert judged_by(STUDY, trained_on, archive, folder) is trained_on
-    assert not folder.exists()
+    out = tmp_path / "judged.h5"
+    assert judged_by(STUDY, trained_on, archive, out) is trained_on
+    assert not out.exists()
 
 
 def test_other_films_become_the_test_split_and_those_learnt_from_stay(others, trained_on, tmp_path):
-    judged = judged_by(STUDY, trained_on, others, tmp_path / "judged")
+    judged = judged_by(STUDY, trained_on, others, tmp_path / "judged.h5")
     verify(judged.path)
     assert judged.spec.counts == {"train": N, "validation": 0, "test": 4}
     np.testing.assert_array_equal(judged.rows("train"), trained_on.rows("train"))
@@ -227,7 +227,7 @@ def test_films_that_were_learnt_from_are_not_judged_by(trained_on, tmp_path):
     images, contents = films(N + 3)
     order = np.random.default_rng(0).permutation(N + 3)
     longer = saved(tmp_path / "longer.npz", images[order], contents[order])
-    judged = judged_by(STUDY, trained_on, longer, tmp_path / "judged")
+    judged = judged_by(STUDY, trained_on, longer, tmp_path / "judged.h5")
     new = order[order >= N]
     assert judged.spec.counts["test"] == 3
     test = judged.rows("test")
@@ -239,56 +239,56 @@ def test_a_film_of_the_same_sr_content_with_another_image_is_another_film(traine
     images, contents = films()
     images[2, 5, 5] = 1 - images[2, 5, 5]
     other = saved(tmp_path / "other.npz", images, contents)
-    judged = judged_by(STUDY, trained_on, other, tmp_path / "judged")
+    judged = judged_by(STUDY, trained_on, other, tmp_path / "judged.h5")
     np.testing.assert_array_equal(judged.array("stoichiometry")[judged.rows("test")], contents[2:3])
 
 
 def test_an_archive_of_known_films_alone_is_refused_in_a_sentence(trained_on, tmp_path):
     images, contents = films()
     same = saved(tmp_path / "same.npz", images[:5].astype(np.float64), contents[:5])
-    folder = tmp_path / "judged"
+    out = tmp_path / "judged.h5"
     with pytest.raises(ReproError) as refusal:
-        judged_by(STUDY, trained_on, same, folder)
+        judged_by(STUDY, trained_on, same, out)
     assert str(refusal.value) == "same.npz has only samples that the networks were trained on."
-    assert not folder.exists()
+    assert not out.exists()
 
 
 def test_networks_of_synthetic_films_are_not_judged_by_real_ones(synthetic, others, tmp_path):
-    folder = tmp_path / "judged"
+    out = tmp_path / "judged.h5"
     with pytest.raises(ReproError, match="trained on simulated samples: train them on an archive"):
-        judged_by(STUDY, synthetic, others, folder)
-    assert not folder.exists()
+        judged_by(STUDY, synthetic, others, out)
+    assert not out.exists()
 
 
-def test_judging_again_writes_nothing_and_by_others_still_another_file(
+def test_judging_again_writes_nothing_and_by_others_at_the_same_place_neither(
     others, trained_on, tmp_path
 ):
-    folder = tmp_path / "judged"
-    first = judged_by(STUDY, trained_on, others, folder)
+    out = tmp_path / "judged.h5"
+    first = judged_by(STUDY, trained_on, others, out)
     before = first.path.stat().st_mtime_ns, first.path.read_bytes()
-    again = judged_by(STUDY, trained_on, others, folder)
-    third = judged_by(STUDY, trained_on, saved(tmp_path / "more.npz", *films(5, seed=2)), folder)
+    again = judged_by(STUDY, trained_on, others, out)
+    more = saved(tmp_path / "more.npz", *films(5, seed=2))
+    with pytest.raises(ReproError, match="made of another archive"):
+        judged_by(STUDY, trained_on, more, out)
     assert again == first
     assert (first.path.stat().st_mtime_ns, first.path.read_bytes()) == before
-    assert third.path != first.path
-    assert third.spec.counts["test"] == 5
 
 
 def test_the_test_films_of_one_archive_give_way_to_those_of_another(others, trained_on, tmp_path):
-    first = judged_by(STUDY, trained_on, others, tmp_path / "judged")
+    first = judged_by(STUDY, trained_on, others, tmp_path / "judged.h5")
     more = saved(tmp_path / "more.npz", *films(5, seed=2))
-    second = judged_by(STUDY, first, more, tmp_path / "judged")
-    expected = judged_by(STUDY, trained_on, more, tmp_path / "expected")
+    second = judged_by(STUDY, first, more, tmp_path / "second.h5")
+    expected = judged_by(STUDY, trained_on, more, tmp_path / "expected.h5")
     assert second.spec.counts == expected.spec.counts
     np.testing.assert_equal(content_of(second), content_of(expected))
 
 
 def test_a_data_set_at_the_place_of_the_judged_one_is_left_alone(others, trained_on, tmp_path):
-    folder = tmp_path / "judged"
-    judged = judged_by(STUDY, trained_on, others, folder)
+    out = tmp_path / "judged.h5"
+    judged = judged_by(STUDY, trained_on, others, out)
     judged.path.write_bytes(trained_on.path.read_bytes())
     with pytest.raises(ReproError, match="made of another archive"):
-        judged_by(STUDY, trained_on, others, folder)
+        judged_by(STUDY, trained_on, others, out)
     assert judged.path.read_bytes() == trained_on.path.read_bytes()
 
 

@@ -79,6 +79,8 @@ def components(images: np.ndarray, stoichiometry: np.ndarray, asked: np.ndarray)
 
     ridge = make_pipeline(PCA(svd_solver="full"), RidgeCV(PENALTIES))
     possible = [n for n in COMPONENTS if n < len(images) - 1]
+    if not possible:
+        return mean_content(images, stoichiometry, asked)
     search = GridSearchCV(
         ridge, {"pca__n_components": possible}, cv=LeaveOneOut(), scoring="neg_mean_absolute_error"
     )
@@ -112,14 +114,14 @@ def mean_image(images: np.ndarray, stoichiometry: np.ndarray, asked: np.ndarray)
 
 
 def between_nearest(images: np.ndarray, stoichiometry: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Return images between those of the two films nearest in Sr content; see `mean_image`.
+    """Return sums of the images of the two films nearest in Sr content; see `mean_image`.
 
-    The nearer film counts more; outside both the nearest stands alone.
+    Each counts by how near it is: between the two this is a line from one to the other.
     """
     apart = np.abs(stoichiometry[None] - asked[:, None])
     pair = np.argsort(apart, axis=1, kind="stable")[:, :2]
-    first, second = stoichiometry[pair].T
-    share = np.clip((asked - first) / np.where(second == first, np.inf, second - first), 0, 1)
+    near, far = np.take_along_axis(apart, pair, axis=1).T
+    share = np.divide(near, near + far, out=np.zeros_like(near), where=near > 0)
     one, other = images[pair[:, 0]], images[pair[:, 1]]
     return one + share[:, None, None] * (other - one)
 

@@ -263,8 +263,8 @@ def corrected_networks(films: Films, preset: str) -> dict[str, Network]:
 
 
 def published_of_all(films: Films, held_out: tuple[int, ...], size: tuple[int, int]) -> Published:
-    """Return the published scales, which are those of all films, held out or not."""
-    return Published.of(films.images, films.stoichiometry, size)
+    """Return the published scales, which are those of all training films, held out or not."""
+    return Published.of(*films.seen(()), size)
 
 
 def published_networks(

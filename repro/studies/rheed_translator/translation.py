@@ -102,7 +102,7 @@ class Published:
     def of(cls, images: np.ndarray, stoichiometry: np.ndarray, size: tuple[int, int]) -> Published:
         """Return the translation whose scales are the extremes of films.
 
-        The authors took all films, those of the test included.
+        The authors took all they had, held out or not.
         """
         seen = resized(images, *size)
         extremes = (stoichiometry.min(), stoichiometry.max(), seen.min(), seen.max())

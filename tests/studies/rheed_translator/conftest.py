@@ -38,11 +38,13 @@ def measured(archives, tmp_path_factory):
     """The data set of the archive ``grown``: all of its films are learnt from."""
     out = tmp_path_factory.mktemp("measured") / "data.h5"
     study = get_study("rheed_translator")
-    return Dataset.open(import_archive(study, archives["grown"], out, "smoke", {}))
+    return Dataset.open(import_archive(study, archives["grown"], out, "smoke", None, {}))
 
 
 @pytest.fixture(scope="session")
 def judged(measured, archives, tmp_path_factory):
     """The same, judged by the films of ``later`` that ``grown`` lacks."""
     folder = tmp_path_factory.mktemp("judged")
-    return judged_by(get_study("rheed_translator"), measured, archives["later"], folder)
+    return judged_by(
+        get_study("rheed_translator"), measured, archives["later"], folder / "judged.h5"
+    )

@@ -428,7 +428,7 @@ def cached(published, tmp_path, monkeypatch):
 
 def test_the_published_archive_is_fetched_once_and_built(cached, tmp_path):
     original, requests = cached
-    for preset, size in (("smoke", (48, 64)), ("desk", (54, 72))):
+    for preset, size in (("smoke", (48, 64)), ("desk", (105, 140))):
         spec = load_spec("rheed_sto").resolve(preset, None, {"train": 4})
         dataset = Dataset.open(build(spec, tmp_path / f"{preset}.h5"))
         expected = resized(read_archive(original).images, *size)

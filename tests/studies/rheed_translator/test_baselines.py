@@ -75,7 +75,7 @@ def test_the_nearest_film_to_a_training_film_is_itself():
     np.testing.assert_array_equal(found, CONTENTS[order])
 
 
-@pytest.mark.parametrize("contents", [np.arange(30.0, 71.0, 5.0), CONTENTS, CONTENTS[::-1]])
+@pytest.mark.parametrize("contents", [np.arange(30.0, 71.0, 5.0), np.arange(70.0, 29.0, -4.0)])
 def test_between_films_images_that_are_linear_in_sr_content_are_drawn_exactly(contents):
     drawn = baselines.between_nearest(along_a_line(contents), contents, NEW)
     np.testing.assert_allclose(drawn, along_a_line(NEW), atol=1e-9)
@@ -87,10 +87,14 @@ def test_a_training_film_is_drawn_as_it_is():
     np.testing.assert_allclose(drawn, images[::-1], atol=1e-12)
 
 
-def test_outside_all_films_the_outermost_stands_alone():
+def test_outside_all_films_the_two_outermost_count_by_how_near_they_are():
     images = along_a_line(CONTENTS)
-    drawn = baselines.between_nearest(images, CONTENTS, np.array([20.0, 33.0, 70.0, 90.0]))
-    np.testing.assert_allclose(drawn, images[[0, 0, -1, -1]])
+    edge, next_one = np.sort(CONTENTS)[:2]
+    drawn = baselines.between_nearest(images, CONTENTS, np.array([edge - 10, edge]))
+    share = 10 / (10 + next_one - edge + 10)
+    rows = np.argsort(CONTENTS)[:2]
+    expected = images[rows[0]] + share * (images[rows[1]] - images[rows[0]])
+    np.testing.assert_allclose(drawn, [expected, images[rows[0]]])
 
 
 def test_two_films_of_the_same_sr_content_divide_by_nothing():

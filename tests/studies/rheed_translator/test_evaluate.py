@@ -11,6 +11,7 @@ import pytest
 from repro.datasets.store import Dataset
 from repro.measured import import_archive
 from repro.studies.rheed_translator import evaluate as room
+from repro.studies.rheed_translator import recipe
 from repro.studies.rheed_translator.archive import resized
 from repro.studies.rheed_translator.evaluate import Group, evaluate, four_paths, intervals, reading
 from repro.studies.rheed_translator.recipe import ALL, Films, networks
@@ -27,7 +28,7 @@ class Constant:
     def __init__(self, scaled):
         self.scaled = scaled
 
-    def predict(self, inputs, batch_size, verbose):
+    def __call__(self, inputs, training):
         if not isinstance(inputs, dict):  # of the gated CNN
             return np.full((len(inputs), 1), self.scaled)
         image, content = inputs["image"], inputs["stoichiometry"]
@@ -47,11 +48,11 @@ class Brightness(Constant):
     def __init__(self):
         super().__init__(0.0)
 
-    def predict(self, inputs, batch_size, verbose):
+    def __call__(self, inputs, training):
         if not isinstance(inputs, dict):
-            return super().predict(inputs, batch_size, verbose)
+            return super().__call__(inputs, training)
         image, content = inputs["image"], inputs["stoichiometry"]
-        return super().predict(inputs, batch_size, verbose) | {
+        return super().__call__(inputs, training) | {
             "image_to_stoichiometry": image.mean(axis=(1, 2)) + 0.1,
             "stoichiometry_to_image": np.ones_like(image) * content[:, :, None, None],
         }
@@ -60,17 +61,18 @@ class Brightness(Constant):
 class Knowing:
     """A translator of ours that knows every film, and recognises it by its Sr content."""
 
-    def __init__(self, dataset):
+    def __init__(self, dataset, shift=0.0):
+        self.shift = shift
         self.images = np.array(dataset.array("images"))
         self.contents = np.array(dataset.array("stoichiometry"))
 
-    def predict(self, inputs, batch_size, verbose):
+    def __call__(self, inputs, training):
         film = np.abs(inputs["stoichiometry"] - self.contents).argmin(axis=1)
         content, code = self.contents[film][:, None], np.repeat(film[:, None], 15, axis=1)
         return {
             "image_to_image": self.images[film],
             "stoichiometry_to_image": self.images[film],
-            "image_to_stoichiometry": content,
+            "image_to_stoichiometry": content + self.shift,
             "stoichiometry_to_stoichiometry": content,
             "deviation": np.ones_like(content),
             "image_code": code,
@@ -321,6 +323,22 @@ def test_networks_that_know_all_films_are_always_right(known):
     assert own["held_out/interval_width"] > 0
 
 
+def test_random_divisions_are_measured_by_their_mean_and_their_range(dataset, monkeypatch):
+    monkeypatch.setitem(recipe.OUR_REPEATS, "smoke", 2)
+    right = values(evaluation_of("improved", dataset, Knowing(dataset)).metrics)
+    assert right["repeated/r2"] == pytest.approx(1)
+    assert right["repeated/coverage"] == 1
+    models = dict.fromkeys(networks("improved", "smoke", dataset), Knowing(dataset))
+    wrong = Knowing(dataset, shift=5.0)
+    models |= {name: wrong for name in models if name.startswith("repeat_1")}
+    found = values(evaluation_of("improved", dataset, models).metrics)
+    assert found["held_out/mae"] == pytest.approx(0, abs=1e-5)
+    lowest, highest = (found[f"repeated/mae/{end}"] for end in ("lowest", "highest"))
+    assert lowest == pytest.approx(0, abs=1e-5)
+    assert highest == pytest.approx(5)
+    assert found["repeated/mae"] == pytest.approx((lowest + highest) / 2)
+
+
 def test_cycles_are_measured_on_the_networks_own_answers(dataset):
     found = values(evaluation_of("faithful", dataset, Brightness()).metrics)
     films, scales = Films.of(dataset), networks("faithful", "smoke", dataset)[ALL].translation
@@ -438,7 +456,7 @@ def test_too_few_films_to_hold_any_out_are_measured_all_the_same(dataset, tmp_pa
         stoich=dataset.array("stoichiometry")[:5],
     )
     study = get_study("rheed_translator")
-    path = import_archive(study, tmp_path / "few.npz", tmp_path / "data.h5", "smoke", {})
+    path = import_archive(study, tmp_path / "few.npz", tmp_path / "data.h5", "smoke", None, {})
     found = evaluation_of("faithful", Dataset.open(path), Constant(0.5))
     assert "train/mae" in found.metrics
     assert not any(name.startswith(("held_out", "test", "gated")) for name in found.metrics)
