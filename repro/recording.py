@@ -54,6 +54,8 @@ from repro.training.launchers import launched_as_leader
 if TYPE_CHECKING:
     import keras
 
+MOST_EPOCHS = 120  # of a curve in a record
+HELD_OUT = "train with samples held out"  # the stage of all networks that do
 Curves = dict[str, dict[str, dict[str, list[float]]]]
 
 
@@ -251,10 +253,10 @@ def assemble(
         reason=reason,
         command=command(trained, environment.flags),
         metrics=metrics,
-        curves=curves,
+        curves=recorded_curves(trained.tasks, curves),
         figures=draw_figures(trained, evaluations) if evaluations else {},
         data=data,
-        networks={t.name: network_entry(t, models[t.name]) for t in trained.tasks if models},
+        networks=network_entries(trained.tasks, models) if models else {},
         hashes=provenance.hashes(
             trained.study.name, metrics, data, configuration(trained), environment
         ),
@@ -345,6 +347,17 @@ def draw_figures(trained: TrainedRun, evaluations: dict[int, Evaluation]) -> dic
     return entries
 
 
+def network_entries(tasks: list[Task], models: dict[str, keras.Model]) -> dict[str, NetworkEntry]:
+    """Return what networks hold and cost; of those that hold samples out, one of a kind."""
+    entries, kinds = {}, set()
+    for task in tasks:
+        kind = models[task.name].count_params(), task.recipe
+        if not (task.held_out and kind in kinds):
+            entries[task.name] = network_entry(task, models[task.name])
+        kinds.add(kind)
+    return entries
+
+
 def network_entry(task: Task, model: keras.Model) -> NetworkEntry:
     """Return what a network holds and costs; no cost where a layer's is not known."""
     try:
@@ -366,6 +379,25 @@ def read_curves(trained: TrainedRun) -> Curves:
     }
 
 
+def recorded_curves(tasks: list[Task], curves: Curves) -> Curves:
+    """Return the curves that a record keeps: of networks that hold nothing out, thinned."""
+    return {
+        task.name: {seed: thinned(columns) for seed, columns in curves[task.name].items()}
+        for task in tasks
+        if not task.held_out
+    }
+
+
+def thinned(columns: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return a history with fewer epochs, the first, the last and the best among them."""
+    n = len(columns.get("epoch", ()))
+    if n <= MOST_EPOCHS:
+        return columns
+    losses = np.array(columns.get("val_loss", columns["loss"]))
+    kept = {*np.linspace(0, n - 1, MOST_EPOCHS).astype(int).tolist(), int(np.nanargmin(losses))}
+    return {name: [values[i] for i in sorted(kept)] for name, values in columns.items()}
+
+
 def read_history(folder: Path) -> dict[str, list[float]]:
     """Read a training's ``history.csv``: a list of numbers a column; none before it is there."""
     if not (folder / "history.csv").exists():
@@ -383,12 +415,14 @@ def timings(
     built = trained.folder / BUILD_TIME_FILE
     if trained.data_file is None and built.exists():
         stages["data"] = _timing(float(built.read_text()), spec.n_samples)
+    trainings: dict[str, list[float]] = {}
     for task in trained.tasks:
         seeds = curves[task.name].values()
-        seconds = sum(sum(columns.get("seconds", [])) for columns in seeds)
         epochs = sum(len(columns.get("epoch", [])) for columns in seeds)
-        n_examples = len(task.examples_of(trained.dataset)[0])
-        stages[f"train {task.name}"] = _timing(seconds, epochs * n_examples)
+        stage = trainings.setdefault(HELD_OUT if task.held_out else f"train {task.name}", [0.0, 0])
+        stage[0] += sum(sum(columns.get("seconds", [])) for columns in seeds)
+        stage[1] += epochs * len(task.examples_of(trained.dataset)[0])
+    stages |= {name: _timing(*stage) for name, stage in trainings.items()}
     if evaluation_seconds is not None:
         n_samples = len(trained.seeds) * spec.counts["test"]
         stages["evaluate"] = _timing(evaluation_seconds, n_samples)
