@@ -439,7 +439,8 @@ def command(trained: TrainedRun, flags: Flags) -> str:
         words = ["evaluate", trained.folder.resolve().name, "--data", trained.data_file]
         return provenance.command_line(words)
     words = ["run", choices.study, "--variant", choices.variant, "--preset", choices.preset]
-    words += ["--experiment", trained.dataset.spec.experiment]
+    if choices.experiment or trained.data_file is None:  # a given file says which it is
+        words += ["--experiment", trained.dataset.spec.experiment]
     words += ["--seeds", ",".join(map(str, trained.seeds))]
     for key, value in choices.settings.items():
         words += ["--set", f"{key}={value}"]

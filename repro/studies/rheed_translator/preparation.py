@@ -207,11 +207,11 @@ class Preprocessing:
         Returns
         -------
         low, high : numpy.ndarray
-            ``(n,)`` [at.%].
+            ``(n,)`` [at.%], within 0 to 100.
         """
         half = self.width_factor * np.asarray(answers["deviation"])[:, 0]
         middle = np.asarray(answers["image_to_stoichiometry"])[:, 0]
-        return middle - half, middle + half
+        return np.clip(middle - half, 0, 100), np.clip(middle + half, 0, 100)
 
     def unlikeness(self, images: np.ndarray) -> np.ndarray:
         """Return how far images are from sums of the principal patterns, ``(n,)``, from 0.

@@ -117,6 +117,12 @@ def test_nine_of_ten_further_errors_lie_within_the_interval_of_left_out_ones():
     assert np.mean(held) == pytest.approx(0.917, abs=0.01)  # 22 of 24 places of a further error
 
 
+def test_no_interval_reaches_below_nothing_or_above_all_cations(films):
+    unsure = {"image_to_stoichiometry": np.array([[60.0]]), "deviation": np.array([[1e3]])}
+    low, high = Preprocessing.of(*films).interval(unsure)
+    assert (low, high) == (0, 100)
+
+
 def test_intervals_are_wider_where_the_measured_content_is_noisier(films):
     images, stoichiometry = films
     further = simulate.films(100, 140, 5, {**PARAMETERS, "outlier_share": 0.0})["images"]
