@@ -5,6 +5,7 @@ from repro.datasets.build import build
 from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset
 from repro.measured import import_archive, judged_by
+from repro.runs import Choices, prepare_and_train
 from repro.study import get_study
 
 N_TRAINING, N_VALIDATION, N_TEST = 12, 2, 4
@@ -48,3 +49,13 @@ def judged(measured, archives, tmp_path_factory):
     return judged_by(
         get_study("rheed_translator"), measured, archives["later"], folder / "judged.h5"
     )
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A run of our translator on nine synthetic films, seeds 3 and 4."""
+    folder = tmp_path_factory.mktemp("work") / "runs" / "rheed_translator-improved-smoke"
+    settings = {"train": "9", "validation": "1", "test": "2"}
+    choices = Choices(study="rheed_translator", variant="improved", settings=settings)
+    prepare_and_train(choices, [3, 4], folder)
+    return folder

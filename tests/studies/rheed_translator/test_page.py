@@ -18,7 +18,9 @@ import pytest
 from matplotlib import colormaps
 from PIL import Image
 
+from repro.datasets.store import Dataset
 from repro.errors import NotPossibleHere, ReproError
+from repro.runs import DATA_FILE
 from repro.studies.rheed_translator import markup, page
 from repro.studies.rheed_translator.predict import Reading
 
@@ -382,3 +384,25 @@ def test_a_pattern_is_shown_from_zero_to_its_brightest_point(scale):
 def test_a_large_pattern_is_shown_smaller_in_the_same_shape():
     shown = Image.open(io.BytesIO(markup.pattern_png(np.ones((1000, 2000)))))
     assert shown.size == (720, 360)
+
+
+@pytest.mark.slow
+@needs_streamlit
+def test_a_trained_run_is_served_by_its_command(browser, run, tmp_path):
+    command = [sys.executable, "-m", "repro", "serve", "rheed_translator", str(run), "--port", "0"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    server = subprocess.Popen([*command, "--no-browser"], **pipes)
+    dataset = Dataset.open(run / DATA_FILE)
+    try:
+        opened = browser.new_page()
+        opened.goto(address(server))
+        opened.get_by_text("SYNTHETIC").first.wait_for()
+        image = dataset.array("images")[dataset.rows("test")[0]]
+        upload(opened, png(tmp_path / "film.png", image))
+        opened.get_by_role("status").filter(has_text="at.% Sr").wait_for()
+        server.send_signal(signal.SIGINT)
+        opened.close()
+        assert server.wait(30) == 0
+    finally:
+        server.kill()
+        server.communicate()

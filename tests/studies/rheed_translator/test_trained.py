@@ -7,19 +7,8 @@ import pytest
 
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
-from repro.runs import DATA_FILE, Choices, newest_run, prepare_and_train
+from repro.runs import DATA_FILE, newest_run
 from repro.studies.rheed_translator.trained import of_full_range, open_translator
-
-FEW = {"train": "9", "validation": "1", "test": "2"}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run of the smallest preset on a few films, seeds 3 and 4."""
-    folder = tmp_path_factory.mktemp("work") / "runs" / "rheed_translator-improved-smoke"
-    choices = Choices(study="rheed_translator", variant="improved", settings=FEW)
-    prepare_and_train(choices, [3, 4], folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
