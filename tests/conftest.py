@@ -1,4 +1,4 @@
-"""A sixth study, as small as a study can be, put beside the others from outside."""
+"""A sixth study, as small as a study can be, put beside the others from outside; a browser."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import repro.studies
 from repro.datasets.spec import specs_folder
 from repro.evaluation import provenance
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SIXTH_STUDY = Path(__file__).parent / "sixth_study"
 
 
@@ -31,3 +33,16 @@ def springs(tmp_path_factory) -> Iterator[str]:
     for name in [name for name in sys.modules if name.startswith("repro.studies.springs")]:
         del sys.modules[name]
     vars(repro.studies).pop("springs", None)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless browser; tests that need one are skipped, with the reason, where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip(f"no browser on this machine: none of {', '.join(BROWSERS)}")
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield running
+        running.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.special import stdtrit
@@ -14,6 +14,7 @@ from repro.seeds import generator
 
 Better = Literal["lower", "higher", "neither"]
 Interval = tuple[float, float]
+Stage = Callable[[Any], tuple[dict[str, "Metric"], dict[str, np.ndarray]]]
 CONFIDENCE = 0.95
 MOST_SEEDS = 1000
 
@@ -54,6 +55,35 @@ class Evaluation:
 
     metrics: dict[str, Metric]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def defined(self) -> Evaluation:
+        """Return it without metrics of nothing, such as those of a split without such samples."""
+        known = {name: m for name, m in self.metrics.items() if np.isfinite(m.value)}
+        return Evaluation(known, self.arrays)
+
+
+def in_stages(
+    stages: Sequence[Stage], bench: Any, progress: Callable[[int, int], None]
+) -> Evaluation:
+    """Return what stages yield together, one after the other.
+
+    Parameters
+    ----------
+    stages : sequence of callable
+        Each takes the bench, returns metrics and arrays by name.
+    bench : object
+        What is measured, and what it is measured with.
+    progress : callable
+        Called with the stages done and their number.
+    """
+    metrics, arrays = {}, {}
+    for done, stage in enumerate(stages):
+        progress(done, len(stages))
+        stage_metrics, stage_arrays = stage(bench)
+        metrics |= stage_metrics
+        arrays |= stage_arrays
+    progress(len(stages), len(stages))
+    return Evaluation(metrics, arrays)
 
 
 def mean_absolute_error(truth: np.ndarray, predicted: np.ndarray) -> float:

@@ -1,28 +1,12 @@
 """The report as a reader sees it: opened from the disk in a real browser."""
 
-import shutil
-
 import pytest
 
 from repro.reporting.figures import Curve
 from repro.reporting.report import write_report
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WIDTHS = (390, 1280)
 OPEN_ALL = "document.querySelectorAll('details').forEach(details => { details.open = true })"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip(f"no browser on this machine: none of {', '.join(BROWSERS)}")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from repro.datasets.store import Dataset
-from repro.evaluation.metrics import Evaluation, Metric
+from repro.evaluation.metrics import Evaluation, Metric, in_stages
 from repro.seeds import generator
 from repro.studies.interface_dcnn import baselines
 from repro.studies.interface_dcnn.examples import NOISE_FREE, augmented, counted, step_class
@@ -55,15 +55,7 @@ def evaluate(
     stages = [class_stage, step_stage, baseline_stage, picture_stage]
     if variant == "faithful":
         stages += [step_fraction_stage, ablation_stage]
-    metrics, arrays = {}, {}
-    for done, stage in enumerate(stages):
-        progress(done, len(stages))
-        stage_metrics, stage_arrays = stage(bench)
-        metrics |= stage_metrics
-        arrays |= stage_arrays
-    progress(len(stages), len(stages))
-    # A split without, say, nearly flat crystals has nothing to say of them.
-    return Evaluation({n: m for n, m in metrics.items() if np.isfinite(m.value)}, arrays)
+    return in_stages(stages, bench, progress).defined()
 
 
 class Bench:

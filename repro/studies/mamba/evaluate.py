@@ -10,14 +10,14 @@ the forward model), ``nominal_refined/`` (the same from the nominal film), ``lea
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import keras
 import numpy as np
 
 from repro.datasets.store import Dataset
-from repro.evaluation.metrics import Evaluation, Metric, mean_absolute_error
+from repro.evaluation.metrics import Evaluation, Metric, in_stages, mean_absolute_error
 from repro.seeds import integer_seed
 from repro.studies.mamba.baselines import counting_noise, error_reduction
 from repro.studies.mamba.extract import (
@@ -80,37 +80,15 @@ def evaluate(
     seed: int,
     progress: Callable[[int, int], None],
 ) -> Evaluation:
-    """Measure trained networks on the test split, beside all baselines.
-
-    Parameters
-    ----------
-    variant : str
-        ``"faithful"`` or ``"improved"``; only the latter refines.
-    dataset : Dataset
-        The data set that the networks were trained on.
-    models : dict
-        ``real`` and ``imag``, or ``field``.
-    curves : dict
-        Each network's history: epoch, loss, val_loss.
-    seed : int
-        Of the counting noise and of the refinement's later starts.
-    progress : callable
-        Called with the stages done and their number.
-    """
+    """Measure trained networks on the test split, beside all baselines; see `Study.evaluate`."""
     stages = [network_stage, reference_stage]
     if variant == "improved":
         stages += [refinement_stage]
         if dataset.spec.experiment == SWEEP_EXPERIMENT:
             stages += [noise_stage, rods_stage]
     bench = Bench(dataset, partial(predict_field, models, dataset), seed)
-    metrics, arrays = plateau(curves), {}
-    for done, stage in enumerate(stages):
-        progress(done, len(stages))
-        stage_metrics, stage_arrays = stage(bench)
-        metrics |= stage_metrics
-        arrays |= stage_arrays
-    progress(len(stages), len(stages))
-    return Evaluation(metrics, arrays)
+    found = in_stages(stages, bench, progress)
+    return replace(found, metrics=plateau(curves) | found.metrics)
 
 
 class Bench:

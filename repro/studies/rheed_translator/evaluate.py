@@ -7,13 +7,13 @@ split are asked of the network that learnt from all training films (``test/…``
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
 
 from repro.datasets.store import Dataset
-from repro.evaluation.metrics import Evaluation, Metric, bootstrap_interval
+from repro.evaluation.metrics import Evaluation, Metric, bootstrap_interval, in_stages
 from repro.seeds import generator
 from repro.studies.rheed_translator.archive import resized
 from repro.studies.rheed_translator.baselines import DRAW, READ
@@ -54,14 +54,9 @@ def evaluate(
     stages += [repeated_stage] if bench.repeats else []
     stages += [gated_stage] if bench.gated else []
     stages += [test_stage] if len(bench.test) else []
-    metrics, arrays = {}, {"is_synthetic": np.array(dataset.spec.card.kind == "simulated")}
-    for done, stage in enumerate(stages):
-        progress(done, len(stages))
-        stage_metrics, stage_arrays = stage(bench)
-        metrics |= stage_metrics
-        arrays |= stage_arrays
-    progress(len(stages), len(stages))
-    return Evaluation({n: m for n, m in metrics.items() if np.isfinite(m.value)}, arrays)
+    found = in_stages(stages, bench, progress).defined()
+    kind = {"is_synthetic": np.array(dataset.spec.card.kind == "simulated")}
+    return replace(found, arrays=found.arrays | kind)
 
 
 class Bench:

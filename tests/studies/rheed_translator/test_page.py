@@ -6,7 +6,6 @@ import csv
 import io
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -25,8 +24,6 @@ from repro.studies.rheed_translator import markup, page
 from repro.studies.rheed_translator.predict import Reading
 
 SERVER = Path(__file__).with_name("serve_small.py")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WIDTHS = (390, 1280)
 needs_streamlit = pytest.mark.skipif(
     page.find_spec("streamlit") is None, reason="streamlit is not installed"
@@ -66,18 +63,6 @@ def served(request):
     finally:
         server.kill()
         server.communicate()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip(f"no browser on this machine: none of {', '.join(BROWSERS)}")
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 @pytest.fixture
