@@ -20,6 +20,7 @@ import keras
 from keras import layers, ops
 
 from repro.errors import ReproError
+from repro.studies.rheed_translator.transposed import KERNEL, Conv2DTranspose
 from repro.training.dropout import Dropout
 
 MODALITIES = ("image", "stoichiometry")
@@ -248,8 +249,8 @@ def _convolution(x, filters: int, kernel: int, **keywords):
 
 def _transposed_convolution(x, filters: int, **keywords):
     # PyTorch takes the outputs of a transposed convolution for its inputs here.
-    start = _as_in_pytorch(4**2 * filters)
-    return layers.Conv2DTranspose(filters, 4, strides=2, padding="same", **start, **keywords)(x)
+    start = _as_in_pytorch(KERNEL**2 * filters)
+    return Conv2DTranspose(filters, **start, **keywords)(x)
 
 
 def _as_in_pytorch(n_inputs: int) -> dict[str, keras.initializers.Initializer]:

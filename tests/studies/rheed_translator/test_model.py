@@ -24,6 +24,7 @@ from repro.studies.rheed_translator.model import (
     path,
     published_translator,
 )
+from repro.studies.rheed_translator.transposed import Conv2DTranspose, transposed_convolution
 from repro.training.dropout import Dropout
 from repro.training.fit import fit
 from repro.training.precision import precision
@@ -147,7 +148,7 @@ def test_a_convolution_pads_both_sides_alike(size):
 
 def test_a_transposed_convolution_gives_one_row_less_at_each_side():
     block = published_translator(16, 24).get_layer("image_decoder")
-    convolution = kernels(block, layers.Conv2DTranspose)[-1]
+    convolution = kernels(block, Conv2DTranspose)[-1]
     x = np.random.default_rng(0).normal(size=(1, 5, 7, 4)).astype(np.float32)
     kernel, bias = convolution.get_weights()
     expected = np.full((10, 14), bias[0])
@@ -158,6 +159,25 @@ def test_a_transposed_convolution_gives_one_row_less_at_each_side():
     np.testing.assert_allclose(
         ops.convert_to_numpy(convolution(x))[0, :, :, 0], expected, atol=1e-5
     )
+
+
+def test_the_transposed_convolution_for_jax_is_that_of_keras_and_so_are_its_gradients():
+    import tensorflow as tf
+
+    layer = Conv2DTranspose(3, use_bias=False)
+    draws = np.random.default_rng(0)
+    x = tf.Variable(draws.normal(size=(2, 5, 7, 4)).astype(np.float32))
+    layer.build(x.shape)
+    wanted = draws.normal(size=(2, 10, 14, 3)).astype(np.float32)
+    programs = {"keras": layer, "ours": lambda x: transposed_convolution(x, layer.kernel.value)}
+    found = {}
+    for name, program in programs.items():
+        with tf.GradientTape() as tape:
+            y = program(x)
+            loss = tf.reduce_sum(tf.square(y - wanted))
+        found[name] = [y, *tape.gradient(loss, [x, layer.kernel.value])]
+    for ours, keras_s in zip(found["ours"], found["keras"], strict=True):
+        np.testing.assert_allclose(ours, keras_s, rtol=1e-4, atol=1e-4)
 
 
 def torch_block(torch, name, rows, columns):
@@ -217,7 +237,7 @@ def test_first_weights_are_drawn_as_pytorch_draws_them(small):
     # for its channels.
     inputs = {
         ("image_encoder", layers.Conv2D): (9, 36, 144),
-        ("image_decoder", layers.Conv2DTranspose): (256, 64, 16),
+        ("image_decoder", Conv2DTranspose): (256, 64, 16),
         ("image_encoder", layers.Dense): (768, 64),
         ("image_decoder", layers.Dense): (48, 64),
         ("shared_encoder", layers.Dense): (48, 24),
