@@ -283,12 +283,14 @@ def data_entry(trained: TrainedRun) -> DataEntry:
 
 def resolved_environment(trained: TrainedRun, curves: Curves) -> Environment:
     """Return machine, packages and the flags the networks were trained under."""
+    from repro.training.recipe import is_compiled
+
     recipes = [task.recipe for task in trained.tasks]
     histories = [columns for seeds in curves.values() for columns in seeds.values()]
     workers = {workers for columns in histories for workers in columns.get("workers", ())}
     return provenance.environment(
         precision=", ".join(sorted({recipe.precision for recipe in recipes})),
-        xla=any(recipe.jit_compile for recipe in recipes),
+        xla=any(is_compiled(recipe.jit_compile) for recipe in recipes),
         determinism=trained.choices.deterministic,
         world_size=int(max(workers, default=1)),
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import repro
-from repro.bench.device import package_versions, sysinfo
+from repro.bench.device import gpu_name, package_versions, sysinfo
 from repro.errors import ReproError
 from repro.evaluation.metrics import Metric
 from repro.evaluation.records import (
@@ -89,7 +89,11 @@ def hash_data(data: DataEntry) -> str:
 
 def hash_environment(environment: Environment) -> str:
     """Return the hash of what can round differently; the size of the memory cannot."""
-    return hash_json(environment.model_dump(exclude={"memory_gb"}))
+    content = environment.model_dump(exclude={"memory_gb"})
+    # Records from before this flag keep their hash: on a processor it is never set.
+    if not content["flags"]["tf32"]:
+        del content["flags"]["tf32"]
+    return hash_json(content)
 
 
 def hash_code(study: str, package: Path | None = None) -> str:
@@ -156,6 +160,7 @@ def environment(
         determinism=_determinism(backend) if determinism is None else determinism,
         threads=_threads(backend),
         world_size=world_size,
+        tf32=_tf32(backend),
     )
     facts = sysinfo()
     # Horovod moves no number of a run that did without it.
@@ -176,6 +181,19 @@ def _determinism(backend: str) -> bool:
 
         return is_op_determinism_enabled()
     return "xla_gpu_deterministic_ops=true" in os.environ.get("XLA_FLAGS", "")
+
+
+def _tf32(backend: str) -> bool:
+    """Tell whether float32 products are rounded to TF32, the default of both backends on a GPU."""
+    if gpu_name() is None:
+        return False
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.config.experimental.tensor_float_32_execution_enabled()
+    import jax
+
+    return jax.config.jax_default_matmul_precision not in ("float32", "highest")
 
 
 def _threads(backend: str) -> int:

@@ -114,7 +114,10 @@ class Timing(Part):
 
 
 class Flags(Part):
-    """The settings in force, as the libraries resolved them."""
+    """The settings in force, as the libraries resolved them.
+
+    ``tf32``: a GPU rounds the factors of float32 products to ten bits of mantissa.
+    """
 
     backend: str
     precision: str
@@ -122,6 +125,7 @@ class Flags(Part):
     determinism: bool
     threads: int
     world_size: int
+    tf32: bool = False
 
 
 class Environment(Part):

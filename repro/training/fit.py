@@ -19,7 +19,7 @@ from repro.errors import ReproError
 from repro.training.devices import device_count
 from repro.training.precision import precision
 from repro.training.progress import TrainingProgress
-from repro.training.recipe import Recipe
+from repro.training.recipe import Recipe, is_compiled
 from repro.training.state import (
     CONFIGURATION,
     DONE,
@@ -140,7 +140,7 @@ def fit(
 def _load_done(
     model: keras.Model, recipe: Recipe, folder: Path, world: World
 ) -> tuple[keras.Model, dict[str, list[float]]]:
-    model.jit_compile = _jit_compile(recipe)
+    model.jit_compile = is_compiled(recipe.jit_compile)
     _share_kept_weights(model, lambda: _load_kept_weights(model, folder), world)
     return model, columns(world.lead(lambda: read_json(folder / DONE)["history"]))
 
@@ -184,7 +184,7 @@ def load_model(build_model: BuildModel, folder: str | Path) -> keras.Model:
     settings = read_json(folder / CONFIGURATION)
     recipe = Recipe(**settings["recipe"])
     model = _built(build_model, recipe, settings["seed"])
-    model.jit_compile = _jit_compile(recipe)
+    model.jit_compile = is_compiled(recipe.jit_compile)
     _load_kept_weights(model, folder)
     return model
 
@@ -376,7 +376,7 @@ def _compiled(
     model.compile(
         optimizer=recipe.build_optimizer(steps_per_epoch),
         loss=recipe.build_loss(),
-        jit_compile=_jit_compile(recipe),
+        jit_compile=is_compiled(recipe.jit_compile),
     )
     model.optimizer.build(model.trainable_variables)
     return model
@@ -392,8 +392,3 @@ def _built(build_model: BuildModel, recipe: Recipe, seed: int) -> keras.Model:
             "before build_model returns it."
         )
     return model
-
-
-def _jit_compile(recipe: Recipe) -> bool:
-    # Keras would run JAX one operation at a time without it.
-    return recipe.jit_compile or keras.config.backend() == "jax"

@@ -211,6 +211,14 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+def is_compiled(jit_compile: bool = False) -> bool:
+    """Tell whether a step is compiled: where it was asked for, and always under JAX.
+
+    Keras would run JAX one operation at a time without it.
+    """
+    return jit_compile or keras.config.backend() == "jax"
+
+
 def _find_loss(name: str) -> Callable | None:
     if name == OWN_LOSS:
         return None

@@ -114,6 +114,21 @@ def test_environment_hash_ignores_the_memory_alone(make_record):
         assert hash_environment(here) != hash_environment(here.model_copy(update=change))
 
 
+def test_rounding_to_tf32_is_told_and_moves_the_hash_on_a_gpu_alone(monkeypatch):
+    import tensorflow as tf
+
+    here = environment("float32", xla=False)
+    assert here.flags.tf32 is False, "a processor has no such format"
+    monkeypatch.setattr("repro.evaluation.provenance.gpu_name", lambda: "Some GPU")
+    on_gpu = environment("float32", xla=False)
+    assert on_gpu.flags.tf32 is tf.config.experimental.tensor_float_32_execution_enabled() is True
+    assert hash_environment(on_gpu) != hash_environment(here)
+    # Records from before the flag say nothing of it.
+    flags = here.flags.model_dump(exclude={"tf32"})
+    before = here.model_copy(update={"flags": type(here.flags)(**flags)})
+    assert hash_environment(before) == hash_environment(here)
+
+
 def test_five_hashes_tell_apart_what_changed(make_record):
     record = make_record({"mae": [0.1]})
     one = hashes("mamba", record.metrics, record.data, {"epochs": 1}, record.environment)
