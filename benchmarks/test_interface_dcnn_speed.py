@@ -7,8 +7,6 @@ Programs that are compared take turns, on one thread each unless it says otherwi
 import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from statistics import median
-from time import perf_counter
 
 import keras
 import numpy as np
@@ -25,10 +23,10 @@ from repro.studies.interface_dcnn.multislice import JaxWaves, NumpyWaves, Passes
 from repro.studies.interface_dcnn.potential import projected_potential, transmission_function
 from repro.studies.interface_dcnn.recipe import CLASS_BATCH, FAITHFUL
 from repro.training.precision import precision
+from repro.training.recipe import is_compiled
 
 SPEC = load_spec("interface_dcnn")
 N_CELLS = 26  # 100 Å, 52 slices
-N_ROUNDS = 5
 GRIDS = {"288x120": (288, 120, 4), "512x512": (512, 512, 8)}  # points along x and y, tiles
 PAPER_PASSES = 4
 GRID = pytest.mark.parametrize("grid", GRIDS)
@@ -107,24 +105,8 @@ def abtem():
         yield program
 
 
-def take_turns(benchmark, **programs):
-    """Return the median seconds of programs that run one after the other, round by round."""
-    times = {name: [] for name in programs}
-
-    def turn():
-        for name, program in programs.items():
-            begin = perf_counter()
-            program()
-            times[name].append(perf_counter() - begin)
-
-    benchmark.pedantic(turn, rounds=N_ROUNDS, warmup_rounds=1)
-    seconds = {name: median(taken[1:] or taken) for name, taken in times.items()}
-    benchmark.extra_info |= {f"seconds_of_{name}": taken for name, taken in seconds.items()}
-    return seconds
-
-
 @GRID
-def test_numpy_against_abtem(benchmark, abtem, grid):
+def test_numpy_against_abtem(benchmark, abtem, grid, take_turns):
     """13 probes through 52 slices, from the same potential.
 
     ``times_abtem`` is of the waves alone, what they need being made before (abTEM makes it on the
@@ -137,7 +119,6 @@ def test_numpy_against_abtem(benchmark, abtem, grid):
         _, transmitted = ours.patterns(probes, line.passes)
         np.testing.assert_allclose(transmitted[0, 0], theirs.patterns().sum(axis=(1, 2)), rtol=1e-4)
         seconds = take_turns(
-            benchmark,
             abtem=theirs.patterns,
             abtem_preparation=theirs.prepare,
             waves=lambda: ours.patterns(probes, line.passes),
@@ -153,7 +134,7 @@ def test_numpy_against_abtem(benchmark, abtem, grid):
 
 @GRID
 @pytest.mark.skipif(not fourier.HAS_MKL, reason="mkl_fft is missing: the transforms are SciPy's")
-def test_mkl_against_scipy_transforms(benchmark, grid):
+def test_mkl_against_scipy_transforms(benchmark, grid, take_turns):
     """The same waves with the transforms of either."""
     line = Line(grid)
     functions, probes = line.prepare()
@@ -169,7 +150,7 @@ def test_mkl_against_scipy_transforms(benchmark, grid):
             ours.patterns(probes, line.passes)
 
     with threadpool_limits(1):
-        seconds = take_turns(benchmark, mkl=with_mkl, scipy=with_scipy)
+        seconds = take_turns(mkl=with_mkl, scipy=with_scipy)
     benchmark.extra_info["times_scipy"] = seconds["scipy"] / seconds["mkl"]
 
 
@@ -183,7 +164,7 @@ def scipys(transform):
 
 
 @GRID
-def test_jax_against_numpy(benchmark, grid):
+def test_jax_against_numpy(benchmark, grid, take_turns):
     """JAX on all that it finds, NumPy on one thread."""
     import jax
 
@@ -192,7 +173,6 @@ def test_jax_against_numpy(benchmark, grid):
     numpy_waves, jax_waves = (kind(line.setting, functions) for kind in (NumpyWaves, JaxWaves))
     with threadpool_limits(1):
         seconds = take_turns(
-            benchmark,
             jax=lambda: jax_waves.patterns(probes, line.passes),
             numpy=lambda: numpy_waves.patterns(probes, line.passes),
         )
@@ -203,7 +183,7 @@ def test_jax_against_numpy(benchmark, grid):
     }
 
 
-def test_jax_on_a_gpu_against_bare_transforms(benchmark):
+def test_jax_on_a_gpu_against_bare_transforms(benchmark, take_turns):
     """A column of the preset paper, 247 probes on 512x512: there is no more than its transforms."""
     if not multislice.has_gpu():
         pytest.skip("JAX has no GPU here")
@@ -216,7 +196,6 @@ def test_jax_on_a_gpu_against_bare_transforms(benchmark):
     probes = probes.reshape(*positions.shape[:2], drawn.n_x, drawn.n_y)
     waves = JaxWaves(drawn.setting, pool)
     seconds = take_turns(
-        benchmark,
         waves=lambda: waves.patterns(probes, passes),
         transforms=bare_transforms(probes, len(kinds) * PAPER_PASSES),
     )
@@ -241,7 +220,7 @@ def bare_transforms(probes, n_slices):
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core cannot show what two gain")
-def test_two_processes_against_one(benchmark, monkeypatch):
+def test_two_processes_against_one(benchmark, monkeypatch, take_turns):
     """A sample of the preset desk each, with fewer passes, as `repro data build` makes it."""
     for variable, value in (("OMP_NUM_THREADS", "1"), ("JAX_PLATFORMS", "cpu")):
         monkeypatch.setenv(variable, value)  # read by the processes when they start
@@ -254,7 +233,7 @@ def test_two_processes_against_one(benchmark, monkeypatch):
             for done in [pool.submit(generate, *sample) for _ in range(number)]:
                 done.result()
 
-        seconds = take_turns(benchmark, two=lambda: at_once(2), one=lambda: at_once(1))
+        seconds = take_turns(two=lambda: at_once(2), one=lambda: at_once(1))
     benchmark.extra_info["times_one_process"] = 2 * seconds["one"] / seconds["two"]
 
 
@@ -273,7 +252,7 @@ def plain_network(shape, n_outputs, architecture):
     return keras.Model(inputs, keras.layers.Dense(n_outputs, activation="softmax")(x))
 
 
-def test_training_step_against_plain_keras_bfloat16_and_xla(benchmark):
+def test_training_step_against_plain_keras_bfloat16_and_xla(benchmark, take_turns):
     """Steps of the published network of the preset desk: what was chosen, and what was not."""
     scale = FAITHFUL["desk"]
     question = (13, scale.n_bins, scale.n_bins, 1), 2, scale.architecture
@@ -285,11 +264,10 @@ def test_training_step_against_plain_keras_bfloat16_and_xla(benchmark):
         with precision(policy):
             model = build(*question)
         loss = "sparse_categorical_crossentropy"
-        model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=jit_compile)
+        model.compile(keras.optimizers.SGD(0.01), loss, jit_compile=is_compiled(jit_compile))
         return lambda: model.train_on_batch(x, y)
 
     seconds = take_turns(
-        benchmark,
         ours=step(published_network),
         plain=step(plain_network),
         bfloat16=step(published_network, "mixed_bfloat16"),

@@ -28,6 +28,7 @@ from repro.studies.mamba.model import (
 from repro.studies.mamba.recipe import FAITHFUL, IMPROVED, as_channels
 from repro.studies.mamba.refine import refine
 from repro.training.precision import precision
+from repro.training.recipe import is_compiled
 
 PARAMETERS = {"n_layers": 12}
 FILM = simulate.Film(**PARAMETERS)
@@ -172,7 +173,7 @@ def field_scale(films):
 
 def time_training(benchmark, model, x, y, dtype):
     """Time one step on one batch; note samples/s and the share of the machine's matrix products."""
-    model.compile(optimizer="adam", loss="mae", jit_compile=False)
+    model.compile(optimizer="adam", loss="mae", jit_compile=is_compiled())
     benchmark.pedantic(model.train_on_batch, args=(x, y), rounds=10, warmup_rounds=3)
     flops, ceiling = network_cost(model).flops, matmul_gflops(dtype)
     gflop = TRAINING_COST * flops * len(x) / 1e9
@@ -206,7 +207,7 @@ def test_bfloat16_against_float32_at_the_published_width(benchmark, batch):
     for policy in times:
         with precision(policy):
             models[policy] = faithful_unet(PUBLISHED_WIDTHS)
-        models[policy].compile(optimizer="adam", loss="mae", jit_compile=False)
+        models[policy].compile(optimizer="adam", loss="mae", jit_compile=is_compiled())
 
     def turn():
         for policy, model in models.items():

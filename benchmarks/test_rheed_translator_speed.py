@@ -1,33 +1,30 @@
 """Speed of the published translator of `rheed_translator` beside the same network in PyTorch.
 
-The two take turns in the same run, on the same number of threads.
+The two take turns in the same run, on the GPU that Keras uses, or on all cores.
 """
 
 import os
 from itertools import pairwise
-from statistics import median
-from time import perf_counter
 
 import keras
 import numpy as np
 import pytest
 
+from repro.bench.device import gpu_name
 from repro.studies.rheed_translator.model import LossWeights, published_translator
+from repro.studies.rheed_translator.transposed import Conv2DTranspose
+from repro.training.recipe import is_compiled
 
 HEIGHT, WIDTH, BATCH = 540, 720, 4
 LEARNING_RATE = 1e-4
-N_ROUNDS, N_WARMUPS = 5, 2
 
 
 @pytest.fixture
 def torch():
-    """Return PyTorch on as many threads as TensorFlow has."""
+    """Return PyTorch on as many threads as Keras takes, which is all cores."""
     program = pytest.importorskip("torch", reason="PyTorch is missing: pip install torch")
-    import tensorflow as tf
-
     before = program.get_num_threads()
-    n_threads = tf.config.threading.get_intra_op_parallelism_threads()
-    program.set_num_threads(n_threads or len(os.sched_getaffinity(0)))
+    program.set_num_threads(len(os.sched_getaffinity(0)))
     yield program
     program.set_num_threads(before)
 
@@ -81,13 +78,16 @@ def torch_step(torch, films, weights, **options):
             "stoichiometry_decoder": two_layers(48, 2, 1),
         }
     )
+    device = "cuda" if gpu_name() else "cpu"
+    blocks.to(device)
     optimizer = torch.optim.Adam(blocks.parameters(), lr=LEARNING_RATE, **options)
-    inputs = {
+    batch = {
         "image": torch.from_numpy(films["image"]).permute(0, 3, 1, 2).contiguous(),
         "stoichiometry": torch.from_numpy(films["stoichiometry"]),
     }
 
     def step():
+        inputs = {name: values.to(device) for name, values in batch.items()}
         optimizer.zero_grad()
         codes, parts = {}, {}
         for source in inputs:
@@ -111,12 +111,36 @@ def torch_step(torch, films, weights, **options):
 def keras_step(films, weights):
     """Return one step of ours, as `repro.training.fit` takes it."""
     model = published_translator(HEIGHT, WIDTH, weights)
-    model.compile(keras.optimizers.Adam(LEARNING_RATE), loss=None, jit_compile=False)
+    model.compile(keras.optimizers.Adam(LEARNING_RATE), loss=None, jit_compile=is_compiled())
     assert model.count_params() == 50_563_682
     return lambda: model.train_on_batch(films, films["stoichiometry"])
 
 
-def test_training_step_of_the_published_translator_against_pytorch(benchmark, torch, films):
+def decoder_step(layer):
+    """Return one step of the image's decoder from its largest layer on, of a kind of layer."""
+    rows, columns = -(-HEIGHT // 8), -(-WIDTH // 8)
+    features = x = keras.layers.Input((rows, columns, 64))
+    for filters in (16, 4, 1):
+        x = layer(filters, kernel_size=4, strides=2, padding="same", activation="relu")(x)
+    model = keras.Model(features, x)
+    model.compile("sgd", "mse", jit_compile=is_compiled())
+    draws = np.random.default_rng(0)
+    known = draws.random((BATCH, rows, columns, 64), dtype=np.float32)
+    wanted = draws.random((BATCH, 8 * rows, 8 * columns, 1), dtype=np.float32)
+    return lambda: model.train_on_batch(known, wanted)
+
+
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="the layer is Keras's but for JAX")
+def test_transposed_convolutions_against_those_of_keras(benchmark, take_short_turns):
+    """Steps of the decoder's transposed convolutions alone."""
+    kinds = {"ours": Conv2DTranspose, "keras": keras.layers.Conv2DTranspose}
+    seconds = take_short_turns(**{name: decoder_step(kind) for name, kind in kinds.items()})
+    benchmark.extra_info["times_keras"] = seconds["keras"] / seconds["ours"]
+
+
+def test_training_step_of_the_published_translator_against_pytorch(
+    benchmark, torch, films, take_short_turns
+):
     """Steps at full size; PyTorch's Adam as published, and the fastest that it has."""
     weights = LossWeights()
     programs = {
@@ -124,19 +148,10 @@ def test_training_step_of_the_published_translator_against_pytorch(benchmark, to
         "pytorch": torch_step(torch, films, weights),
         "pytorch_fused_adam": torch_step(torch, films, weights, fused=True),
     }
-    times = {name: [] for name in programs}
-
-    def turn():
-        for name, program in programs.items():
-            begin = perf_counter()
-            program()
-            times[name].append(perf_counter() - begin)
-
-    benchmark.pedantic(turn, rounds=N_ROUNDS, warmup_rounds=N_WARMUPS)
-    seconds = {name: median(taken[N_WARMUPS:] or taken) for name, taken in times.items()}
-    benchmark.extra_info |= {f"seconds_of_{name}": taken for name, taken in seconds.items()}
+    seconds = take_short_turns(**programs)
     benchmark.extra_info |= {
         "threads": torch.get_num_threads(),
+        "films_per_second": BATCH / seconds["ours"],
         "ratio_to_pytorch": seconds["ours"] / seconds["pytorch"],
         "ratio_to_pytorch_fused_adam": seconds["ours"] / seconds["pytorch_fused_adam"],
     }

@@ -113,11 +113,11 @@ def test_every_number_of_a_readme_is_in_a_record_or_the_benchmarks(place):
 
 
 def figure(name, metric):
-    """Return a benchmark's figure, or a record's mean over seeds."""
-    if name.startswith("test_"):
-        return json.loads((ROOT / "results" / "benchmarks.json").read_text())["benchmarks"][name][
-            metric
-        ]
+    """Return a benchmark's figure, of this machine or as ``MACHINE/NAME``, or a record's mean."""
+    machine, _, benchmark = name.rpartition("/")
+    if benchmark.startswith("test_"):
+        file = ROOT / "results" / f"benchmarks{machine and '_' + machine}.json"
+        return json.loads(file.read_text())["benchmarks"][benchmark][metric]
     return np.mean([*read_record(RECORDS / name / "record.json").metrics[metric].values.values()])
 
 

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from time import perf_counter
 
+from repro.bench.device import gpu_name
 
-def matmul_gflops(dtype: str, size: int = 2048, repeats: int = 5) -> float:
+SIZE, SIZE_ON_A_GPU = 2048, 16384  # of matrices; a GPU is through the smaller before it is warm
+
+
+def matmul_gflops(dtype: str, size: int | None = None, repeats: int = 5) -> float:
     """Return the fastest of several products of square matrices [10⁹ operations / s].
 
     Parameters
     ----------
     dtype : str
         Such as ``"float32"`` or ``"bfloat16"``.
-    size : int
-        Rows and columns.
+    size : int, optional
+        Rows and columns; by default enough to fill the device.
     repeats : int
         Products that are timed, after one that is not.
     """
+    import keras
     from keras import ops
 
-    matrix = ops.ones((size, size), dtype=dtype)
+    size = size or (SIZE_ON_A_GPU if gpu_name() else SIZE)
+    # Not all ones: the power that a GPU draws, and with it its clock, depend on the bits.
+    matrix = keras.random.normal((size, size), dtype=dtype, seed=0)
 
     def seconds() -> float:
         begin = perf_counter()

@@ -377,19 +377,20 @@ class JaxWaves:
         spectra, start, read = jnp.copy(probes), 0, []
         for readout in self.setting.readouts:
             slices = (a[:, start:readout].T.astype(np.int32) for a in (transmission, shift))
-            spectra = self._through_slices(spectra, *slices)
+            spectra = self._through_slices(spectra, self.pool, self.propagator, *slices)
             read.append(self._read_out(spectra))
             start = readout
         return [jnp.stack(quantity) for quantity in zip(*read, strict=True)]
 
-    def _slices(self, spectra, transmission, shift):
+    @staticmethod
+    def _slices(spectra, pool, propagator, transmission, shift):
         import jax
         import jax.numpy as jnp
 
         def one_slice(spectra, drawn):
-            functions = jax.vmap(lambda index, start: jnp.roll(self.pool[index], -start, axis=1))
+            functions = jax.vmap(lambda index, start: jnp.roll(pool[index], -start, axis=1))
             waves = jnp.fft.ifft2(spectra) * functions(*drawn)[:, None]
-            return jnp.fft.fft2(waves) * self.propagator, None
+            return jnp.fft.fft2(waves) * propagator, None
 
         return jax.lax.scan(one_slice, spectra, (transmission, shift))[0]
 
