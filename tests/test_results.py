@@ -176,3 +176,46 @@ def test_our_network_finds_the_step_better_than_a_linear_model(interface):
 def test_a_linear_model_tells_rough_from_diffuse_as_well_as_our_network(interface):
     # The README says so: were it not so any more, it would have to be rewritten.
     assert abs(interface["class/accuracy"] - interface["linear/class/accuracy"]).max() <= 0.01
+
+
+@pytest.fixture(scope="module")
+def translators():
+    """The three translators at preset desk on 24 real films: values over seeds by metric."""
+    found = {}
+    for variant in ("faithful", "corrected", "improved"):
+        record = read_record(RECORDS / f"rheed_translator-{variant}-desk" / "record.json")
+        assert (record.variant, record.preset) == (variant, "desk")
+        assert (record.data.name, record.data.counts["train"]) == ("rheed_sto", 24)
+        assert len(record.seeds) >= 3
+        assert {verdict.status for verdict in record.verdicts} == {"not comparable"}
+        found[variant] = {
+            name: np.array(list(metric.values.values())) for name, metric in record.metrics.items()
+        }
+    return found
+
+
+def test_our_translator_reads_films_held_out_and_says_how_well(translators):
+    ours = translators["improved"]
+    assert ours["held_out/mae"].max() <= 2.2
+    assert ours["held_out/r2"].min() >= 0.90
+    assert ours["held_out/mae"].max() < ours["held_out/one_ratio/mae"].min()
+    assert ours["held_out/coverage"].min() >= 0.8, "intervals are too narrow"
+
+
+def test_our_translator_reads_films_held_out_better_than_the_published_networks(translators):
+    worst_of_ours = translators["improved"]["held_out/mae"].max()
+    for variant in ("faithful", "corrected"):
+        assert worst_of_ours < translators[variant]["held_out/mae"].min(), variant
+    assert worst_of_ours < translators["faithful"]["held_out/gated_cnn/mae"].min()
+
+
+def test_our_translator_draws_unseen_contents_better_than_a_mean_or_two_neighbours(translators):
+    ours = translators["improved"]
+    drawn = ours["held_out/stoichiometry_to_image/mse"].max()
+    assert drawn < ours["held_out/mean_image/mse"].min()
+    assert drawn < ours["held_out/between_nearest/mse"].min()
+
+
+def test_all_films_are_held_out_within_a_quarter_of_an_hour():
+    record = read_record(RECORDS / "rheed_translator-improved-desk" / "record.json")
+    assert record.timings["train with samples held out"].wall_s < len(record.seeds) * 15 * 60

@@ -2,9 +2,9 @@
 
 Both modalities share a code: the composition, the appearance that the composition does not explain,
 and where the pattern stands on the screen. An image gives all three, an Sr content only the first.
-The composition is read from streak cues: a line in the order ratios plus a smooth deviation from
-it. The appearance is the shares of principal patterns less the trend that they follow with
-composition. Line, deviation and trend are trained; see `preparation` for the rest.
+The composition is read from streak cues: a line in some of them plus a smooth deviation from it.
+The appearance is the shares of principal patterns less the trend that they follow with composition.
+Line, deviation and trend are trained; see `preparation` for the rest.
 
 A shift, another exposure and a mirrored image do not move the cues: what augmentation would teach
 is built in.

@@ -1,16 +1,16 @@
 """A Gaussian process as features of a linear layer, for sets of a few dozen samples.
 
-The prior of the function is a line in the first inputs plus a smooth deviation from it that fades
-away from the samples. Both are features, whose weights have a normal prior with the noise's
-variance: a linear layer trained on them with an L2 penalty finds the process's mean (Rasmussen and
-Williams 2006, *Gaussian Processes for Machine Learning*, sections 2.1, 2.7 and 5.4).
+The prior of the function is a line in some of the inputs plus a smooth deviation from it in all of
+them that fades away from the samples. Both are features, whose weights have a normal prior with the
+noise's variance: a linear layer trained on them with an L2 penalty finds the process's mean
+(Rasmussen and Williams 2006, *Gaussian Processes for Machine Learning*, sections 2.1, 2.7 and 5.4).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import combinations, product
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +21,14 @@ LINE_VARIANCE = 100.0  # prior of slopes and offset over the noise: as good as f
 # would vary as much as the samples themselves, and its length [spreads].
 VARIANCES = (0.3, 1.0, 3.0, 10.0, 30.0)
 LENGTHS = (0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0)
+Columns = tuple[int, ...]
 LEAST_EIGENVALUE = 1e-4  # of the largest: directions that samples do not tell apart are left out
+
+
+def every_choice(n_inputs: int) -> list[Columns]:
+    """Return all sets of inputs, the empty one first."""
+    sizes = range(n_inputs + 1)
+    return [columns for size in sizes for columns in combinations(range(n_inputs), size)]
 
 
 @dataclass(frozen=True)
@@ -34,8 +41,8 @@ class Process:
         Of the samples, ``(n, n_inputs)`` [spreads].
     targets : numpy.ndarray
         Of the samples, ``(n, n_targets)``, centred.
-    n_lines : int
-        The first inputs, in which the function is a line but for the smooth deviation [1].
+    lines : tuple of int
+        Columns of the inputs in which the function is a line but for the smooth deviation.
     variance, length : float
         Of the smooth deviation: variance over that of the noise [1]; distance, as root mean
         square over the inputs, over which it varies [spreads].
@@ -43,27 +50,29 @@ class Process:
 
     inputs: np.ndarray
     targets: np.ndarray
-    n_lines: int
+    lines: Columns
     variance: float
     length: float
 
     @classmethod
-    def of(cls, inputs: np.ndarray, targets: np.ndarray, n_lines: int) -> Process:
+    def of(cls, inputs: np.ndarray, targets: np.ndarray, lines: list[Columns]) -> Process:
         """Return the process that foretells best each sample from the others.
 
-        By the squared error, over `VARIANCES` and `LENGTHS`.
+        By the squared error, over `VARIANCES`, `LENGTHS` and some choices of lines.
 
         Parameters
         ----------
-        inputs, targets, n_lines
+        inputs, targets
             As of the class.
+        lines : list of tuple of int
+            What is tried for `lines`.
         """
 
         def squared_error(process: Process) -> float:
             return float(np.square(process.left_out()[0]).sum())
 
-        tried = [cls(inputs, targets, n_lines, *pair) for pair in product(VARIANCES, LENGTHS)]
-        return min(tried, key=squared_error)
+        choices = product(lines, VARIANCES, LENGTHS)
+        return min((cls(inputs, targets, *choice) for choice in choices), key=squared_error)
 
     @cached_property
     def noise(self) -> float:
@@ -96,7 +105,7 @@ class Process:
             ``numpy``, or ``keras.ops`` for tensors.
         """
         smooth = ops.matmul(self._likeness(inputs, ops), self._as(inputs, self.whitening, ops))
-        lines = LINE_VARIANCE**0.5 * inputs[:, : self.n_lines]
+        lines = LINE_VARIANCE**0.5 * self._in_lines(inputs, ops)
         offset = LINE_VARIANCE**0.5 * ops.ones_like(inputs[:, :1])
         return ops.concatenate([offset, lines, smooth], axis=1)
 
@@ -110,7 +119,7 @@ class Process:
         """
         features = self.features(inputs, ops)
         known = ops.matmul(features, self._as(inputs, self.posterior, ops))
-        smooth = features[:, 1 + self.n_lines :]
+        smooth = features[:, 1 + len(self.lines) :]
         novel = self.variance - ops.sum(ops.square(smooth), axis=1, keepdims=True)
         uncertain = ops.sum(ops.square(known), axis=1, keepdims=True) + ops.maximum(novel, 0.0)
         return self.noise * ops.sqrt(1 + uncertain)
@@ -139,9 +148,12 @@ class Process:
     @cached_property
     def _covariance(self) -> np.ndarray:
         """Of the samples' targets over the noise's variance, ``(n, n)``."""
-        lines = np.column_stack([np.ones(len(self.inputs)), self.inputs[:, : self.n_lines]])
+        lines = np.column_stack([np.ones(len(self.inputs)), self._in_lines(self.inputs, np)])
         smooth = self.variance * self._likeness(self.inputs, np)
         return smooth + LINE_VARIANCE * lines @ lines.T + np.eye(len(lines))
+
+    def _in_lines(self, inputs: Any, ops: ModuleType) -> Any:
+        return ops.take(inputs, np.array(self.lines, dtype=np.int32), axis=1)
 
     def _likeness(self, inputs: Any, ops: ModuleType) -> Any:
         apart = inputs[:, None, :] - self._as(inputs, self.inputs, ops)[None]

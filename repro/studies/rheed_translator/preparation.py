@@ -14,16 +14,18 @@ import numpy as np
 
 from repro.errors import ReproError
 from repro.studies.rheed_translator.images import (
+    CUES,
     aligned,
     streak_centre,
     streak_cues,
     streak_spacing,
 )
-from repro.studies.rheed_translator.kernels import Process
+from repro.studies.rheed_translator.kernels import Process, every_choice
 
 HEIGHT, WIDTH = 72, 96  # of the patterns that the network sees and draws [pixels]
 N_APPEARANCE = 12  # principal patterns, as many as the published shared code has numbers
-N_RATIOS = 2  # the first cues, on which the composition depends in a line
+# In which cues the composition may be a line, and the appearance in the composition.
+READING_LINES, DRAWING_LINES = every_choice(len(CUES)), [()]
 LEVEL = 0.9  # probability of the interval
 LEAST_FILMS = 8
 OUTER_QUANTILES = (0.16, 0.84)  # of the cues: a spread that one odd film does not set
@@ -153,7 +155,7 @@ class Preprocessing:
         principal = Principal.of(films)
         cue_scale, content = Scale.robust(cues), Scale.normal(stoichiometry[:, None])
         contents = content.apply(stoichiometry[:, None])
-        composition = Process.of(cue_scale.apply(cues), contents, N_RATIOS)
+        composition = Process.of(cue_scale.apply(cues), contents, READING_LINES)
         return cls(
             spacing=spacing,
             cues=cue_scale,
@@ -161,7 +163,7 @@ class Preprocessing:
             centre=Scale.normal(places[:, None]),
             principal=principal,
             composition=composition,
-            trend=Process.of(contents, principal.shares(films), 0),
+            trend=Process.of(contents, principal.shares(films), DRAWING_LINES),
             width_factor=width_factor(*composition.left_out()),
             most_unlike=float(_unlike_the_others(films).max()),
         )

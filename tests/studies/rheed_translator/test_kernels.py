@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from repro.studies.rheed_translator.kernels import LINE_VARIANCE, Process
+from repro.studies.rheed_translator.kernels import LINE_VARIANCE, Process, every_choice
 
 
 @pytest.fixture
@@ -16,13 +16,14 @@ def process():
     random = np.random.default_rng(1)
     inputs = random.normal(size=(14, 3))
     smooth = np.sin(inputs[:, 1:2]) + 0.2 * random.normal(size=(14, 1))
-    return Process(inputs, 0.5 * inputs[:, :1] + smooth, n_lines=2, variance=4.0, length=1.2)
+    return Process(inputs, 0.5 * inputs[:, :1] + smooth, lines=(0, 1), variance=4.0, length=1.2)
 
 
 def covariance(process, one, other):
     """Return the textbook's covariance over the noise's variance."""
     apart = np.square(one[:, None] - other[None]).mean(axis=2)
-    lines = 1 + one[:, : process.n_lines] @ other[:, : process.n_lines].T
+    columns = list(process.lines)
+    lines = 1 + one[:, columns] @ other[:, columns].T
     return process.variance * np.exp(-apart / 2 / process.length**2) + LINE_VARIANCE * lines
 
 
@@ -74,22 +75,33 @@ def test_tensors_have_the_features_of_arrays(process):
 
 
 def test_the_chosen_process_foretells_left_out_samples_better_than_an_absurd_one(process):
-    chosen = Process.of(process.inputs, process.targets, 2)
+    chosen = Process.of(process.inputs, process.targets, [(0, 1)])
     absurd = replace(process, variance=30.0, length=0.05)
     error, worse = (np.square(p.left_out()[0]).sum() for p in (chosen, absurd))
     assert error < 0.7 * worse
+
+
+def test_every_choice_of_lines_is_tried_once():
+    assert sorted(every_choice(2)) == [(), (0,), (0, 1), (1,)]
+
+
+def test_the_lines_are_found_of_samples_that_follow_some():
+    random = np.random.default_rng(6)
+    inputs = random.normal(size=(40, 3))
+    targets = 3 * inputs[:, 1:2] + np.sin(2 * inputs[:, :1]) + 0.05 * random.normal(size=(40, 1))
+    assert Process.of(inputs, targets, every_choice(3)).lines == (1,)
 
 
 def test_noise_of_the_samples_is_told_from_what_is_smooth():
     random = np.random.default_rng(4)
     inputs = random.normal(size=(60, 1))
     targets = np.sin(2 * inputs) + 0.1 * random.normal(size=(60, 1))
-    assert Process.of(inputs, targets, 0).noise == pytest.approx(0.1, rel=0.35)
+    assert Process.of(inputs, targets, [()]).noise == pytest.approx(0.1, rel=0.35)
 
 
 def test_samples_that_coincide_do_no_harm():
     inputs = np.array([[0.0], [0.0], [1.0], [1.0], [2.0]])
     targets = np.array([[-1.0], [-0.8], [0.1], [-0.1], [1.8]])
-    process = Process.of(inputs, targets, 1)
+    process = Process.of(inputs, targets, [(0,)])
     assert np.isfinite(process.mean(inputs)).all()
     assert np.abs(process.features(inputs)).max() < 100
