@@ -113,7 +113,10 @@ def test_every_number_of_a_readme_is_in_a_record_or_the_benchmarks(place):
 
 
 def figure(name, metric):
-    """Return a benchmark's figure, of this machine or as ``MACHINE/NAME``, or a record's mean."""
+    """Return a record's mean over seeds, or a benchmark's figure.
+
+    A benchmark is named by its test, if it is of another machine than most as ``MACHINE/TEST``.
+    """
     machine, _, benchmark = name.rpartition("/")
     if benchmark.startswith("test_"):
         file = ROOT / "results" / f"benchmarks{machine and '_' + machine}.json"

@@ -16,17 +16,24 @@ from typing import Any
 
 import numpy as np
 
+Columns = tuple[int, ...]
+
 LINE_VARIANCE = 100.0  # prior of slopes and offset over the noise: as good as free
 # What is tried for the smooth deviation: its variance over that of the noise, which ends where it
 # would vary as much as the samples themselves, and its length [spreads].
 VARIANCES = (0.3, 1.0, 3.0, 10.0, 30.0)
 LENGTHS = (0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0)
-Columns = tuple[int, ...]
 LEAST_EIGENVALUE = 1e-4  # of the largest: directions that samples do not tell apart are left out
 
 
 def every_choice(n_inputs: int) -> list[Columns]:
-    """Return all sets of inputs, the empty one first."""
+    """Return all sets of columns of inputs, the empty one first.
+
+    Parameters
+    ----------
+    n_inputs : int
+        Columns that there are.
+    """
     sizes = range(n_inputs + 1)
     return [columns for size in sizes for columns in combinations(range(n_inputs), size)]
 

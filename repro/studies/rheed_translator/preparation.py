@@ -24,8 +24,8 @@ from repro.studies.rheed_translator.kernels import Process, every_choice
 
 HEIGHT, WIDTH = 72, 96  # of the patterns that the network sees and draws [pixels]
 N_APPEARANCE = 12  # principal patterns, as many as the published shared code has numbers
-# In which cues the composition may be a line, and the appearance in the composition.
-READING_LINES, DRAWING_LINES = every_choice(len(CUES)), [()]
+READING_LINES = every_choice(len(CUES))  # cues in which the composition may be a line
+DRAWING_LINES = [()]  # the appearance is none in the composition
 LEVEL = 0.9  # probability of the interval
 LEAST_FILMS = 8
 OUTER_QUANTILES = (0.16, 0.84)  # of the cues: a spread that one odd film does not set

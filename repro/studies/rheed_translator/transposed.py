@@ -12,8 +12,9 @@ KERNEL = 4
 def _taps() -> np.ndarray:
     """Return which place of the kernel a neighbour is met by, ``(2 pixels, 3 neighbours, 4)``.
 
-    Of the two pixels that come of one, the first sees it and the one before, the second it and the
-    one after.
+    A transposed convolution of stride 2, less one pixel at either end, is the adjoint of a
+    convolution padded by one. Of the two pixels that come of one, the first sees it and the one
+    before, the second it and the one after.
     """
     taps = np.zeros((2, 3, KERNEL), dtype=np.float32)
     taps[(0, 0, 1, 1), (0, 1, 1, 2), (3, 1, 2, 0)] = 1
@@ -53,8 +54,9 @@ class Conv2DTranspose(layers.Conv2DTranspose):
     """Keras's transposed convolution of width 4 that doubles height and width.
 
     Under JAX it is `transposed_convolution`: XLA has no kernel of its own for the gradient of
-    Keras's, with which a step of the published translator takes 46 ms on an H100 in place of 6.
-    TensorFlow has one, and is faster with Keras's.
+    Keras's, which on a GPU took most of the published translator's step (the benchmark
+    `test_transposed_convolutions_against_those_of_keras` measures both). TensorFlow has one, and
+    is faster with Keras's.
 
     Parameters
     ----------
@@ -70,4 +72,5 @@ class Conv2DTranspose(layers.Conv2DTranspose):
         """Return ``(n, 2 height, 2 width, filters)`` of ``(n, height, width, channels)``."""
         if keras.config.backend() != "jax":
             return super().call(inputs)
-        return self.activation(transposed_convolution(inputs, self.kernel) + self.bias)
+        outputs = transposed_convolution(inputs, self.kernel)
+        return self.activation(outputs + self.bias if self.use_bias else outputs)

@@ -176,8 +176,8 @@ def test_the_transposed_convolution_for_jax_is_that_of_keras_and_so_are_its_grad
             y = program(x)
             loss = tf.reduce_sum(tf.square(y - wanted))
         found[name] = [y, *tape.gradient(loss, [x, layer.kernel.value])]
-    for ours, keras_s in zip(found["ours"], found["keras"], strict=True):
-        np.testing.assert_allclose(ours, keras_s, rtol=1e-4, atol=1e-4)
+    for ours, theirs in zip(found["ours"], found["keras"], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def torch_block(torch, name, rows, columns):
