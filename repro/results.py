@@ -97,15 +97,25 @@ def accept(folders: list[Path], results: Path) -> list[Path]:
     Raises
     ------
     ReproError
-        If a folder has no record, or the record is of a run that failed.
+        If a folder has no record or no figures, the record is of a run that failed, or two folders
+        have the same name.
     """
+    named: dict[str, Path] = {}
     for folder in folders:
         if not (folder / RECORD_FILE).is_file():
             raise ReproError(f"{folder} holds no {RECORD_FILE}: make one with `repro evaluate`.")
         record = read_record(folder / RECORD_FILE)
         if record.status != "ok":
-            raise ReproError(f"{folder.name} failed ({record.reason}): it is no baseline.")
-    accepted = [_copy_record(folder, results / RECORDS / folder.name) for folder in folders]
+            raise ReproError(f"{folder} failed ({record.reason}): it is no baseline.")
+        if not (folder / "figures").is_dir():
+            raise ReproError(f"{folder} has no figures: draw them with `repro evaluate`.")
+        name = folder.resolve().name  # of `.` too
+        if not name:
+            raise ReproError(f"{folder} has no name to file the record under: move it to a folder.")
+        if name in named:
+            raise ReproError(f"{folder} and {named[name]} have the same name: rename one.")
+        named[name] = folder
+    accepted = [_copy_record(folder, results / RECORDS / name) for name, folder in named.items()]
     renew(results)
     return accepted
 

@@ -150,6 +150,39 @@ def test_accept_refuses_a_failed_run_and_keeps_what_was(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.fixture
+def baselines(tmp_path):
+    """A results folder with another run's record in it, which no `accept` may touch."""
+    other = tmp_path / "results" / "records" / "other"
+    other.mkdir(parents=True)
+    (other / "record.json").write_text("precious")
+    shutil.copy(ROOT / "README.md", tmp_path)
+    return tmp_path / "results"
+
+
+@pytest.mark.parametrize("typed", [".", "..", "../run", "./"])
+def test_accept_files_a_folder_under_its_own_name_however_it_is_typed(
+    baselines, tmp_path, monkeypatch, typed
+):
+    run = tmp_path / "run"
+    shutil.copytree(RECORDS / "mamba-improved-desk", run)
+    monkeypatch.chdir(run / "figures" if typed == ".." else run)
+    monkeypatch.setattr(results, "renew", lambda folder: None)  # the other record is no record
+    assert results.accept([Path(typed)], baselines) == [baselines / "records" / "run"]
+    assert (baselines / "records" / "other" / "record.json").read_text() == "precious"
+
+
+def test_accept_refuses_what_it_cannot_file_and_changes_nothing(baselines, tmp_path):
+    for place in ("a/run", "b/run"):
+        shutil.copytree(RECORDS / "mamba-improved-desk", tmp_path / place)
+    with pytest.raises(ReproError, match="same name"):
+        results.accept([tmp_path / "a/run", tmp_path / "b/run"], baselines)
+    shutil.rmtree(tmp_path / "a/run/figures")
+    with pytest.raises(ReproError, match="no figures"):
+        results.accept([tmp_path / "a/run"], baselines)
+    assert [path.name for path in (baselines / "records").iterdir()] == ["other"]
+
+
 @pytest.fixture(scope="module")
 def interface():
     """Our networks of interface_dcnn at preset desk: values over seeds by metric."""
