@@ -19,7 +19,9 @@ from repro.errors import ReproError
 
 if TYPE_CHECKING:
     from repro.evaluation.records import Record
-    from repro.runs import Choices, Display
+    from repro.runs.choices import Choices
+    from repro.runs.display import Display
+    from repro.study import Trained
 
 INTERRUPTED = 130
 THREAD_VARIABLES = (
@@ -128,12 +130,12 @@ def data_build(
     json: AsJson = False,
 ) -> None:
     """Build a study's data set; stopped, go on shard by shard."""
-    from repro import runs
     from repro.datasets.store import Dataset
     from repro.reporting import terminal
+    from repro.runs.data import build_data
 
     choices = _choices(study=study, preset=preset, experiment=experiment, settings=settings)
-    path = runs.build_data(choices, out, workers, _display(quiet), seed, scheduler)
+    path = build_data(choices, out, workers, _display(quiet), seed, scheduler)
     facts = terminal.dataset_facts(Dataset.open(path))
     _print(facts, json, lambda: terminal.dataset_page(facts))
 
@@ -146,10 +148,7 @@ def data_fetch(
     """Download the measurements that a paper published; their checksum is kept beside them."""
     from repro.study import get_study
 
-    archive = get_study(study).optional_room("archive")
-    if archive is None:
-        raise ReproError(f"{study} has no published measurements: build its data set.")
-    print(archive.fetch(out))
+    print(get_study(study).provided("archive").fetch(out))
 
 
 @data_app.command("verify")
@@ -181,16 +180,17 @@ def data_croissant(
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="[default: stdout]")] = None,
 ) -> None:
     """Describe a data set in Croissant (JSON-LD); with --data, checksums included."""
-    from repro import runs
     from repro.datasets.croissant import croissant
+    from repro.runs.data import open_data
+    from repro.runs.folder import write_text
 
     choices = _choices(study=study, preset=preset, experiment=experiment, settings=settings)
-    dataset = runs.open_data(choices, data) if data else None
-    described = croissant(dataset.spec if dataset else runs.resolve_spec(choices), dataset)
+    dataset = open_data(choices, data) if data else None
+    described = croissant(dataset.spec if dataset else choices.resolve_spec(), dataset)
     if out is None:
         _print(described, True)
     else:
-        runs.write_text(out, _as_json(described) + "\n")
+        write_text(out, _as_json(described) + "\n")
 
 
 @app.command()
@@ -215,17 +215,18 @@ def train(
 ) -> None:
     """Train a study's networks; the same command again resumes."""
     _limit_threads(threads)
-    from repro import runs
+    from repro.runs.whole import prepare_and_train
+    from repro.training.launchers import launched_as_leader
 
     choices = _choices(
         study=study, variant=variant, preset=preset, experiment=experiment, settings=settings,
         precision=precision, xla=xla, deterministic=deterministic,
     )  # fmt: skip
     folder = out or _default_folder(choices)
-    leads = runs.prepare_and_train(
+    prepare_and_train(
         choices, _seeds(seed, seeds), folder, data, workers, _display(quiet), devices, timeout
     )
-    if leads:
+    if launched_as_leader():
         print(folder)
 
 
@@ -239,11 +240,12 @@ def evaluate(
 ) -> None:
     """Measure a run's trained networks and write its record, figures and verdicts."""
     _limit_threads(threads)
-    from repro import recording
+    from repro.runs.evaluation import evaluate as evaluate_run
+    from repro.runs.run import Run
     from repro.training.launchers import launched_as_leader
 
     if launched_as_leader():
-        _print_record(recording.evaluate(folder, data, _display(quiet)), json)
+        _print_record(evaluate_run(Run.open(folder, data), _display(quiet)), json)
 
 
 @app.command()
@@ -269,13 +271,13 @@ def run(
 ) -> None:
     """Go the whole way: data, training, evaluation, figures, verdicts, record."""
     _limit_threads(threads)
-    from repro import recording
+    from repro.runs import whole
 
     choices = _choices(
         study=study, variant=variant, preset=preset, experiment=experiment, settings=settings,
         precision=precision, xla=xla, deterministic=deterministic,
     )  # fmt: skip
-    record = recording.run(
+    record = whole.run(
         choices, _seeds(seed, seeds), out or _default_folder(choices), data, workers,
         _display(quiet), devices, timeout,
     )  # fmt: skip
@@ -302,25 +304,25 @@ def reproduce(
     if place() is not None:
         raise ReproError("reproduce is for a single process: start several for `repro run` only.")
     _limit_threads(threads)
-    from repro import results
     from repro.reporting import terminal
     from repro.reporting.tables import json_rows
+    from repro.runs import baselines
+    from repro.runs.reproduce import reproduce as reproduce_all
 
-    baselines = [folder for folder in [Path("results") / results.RECORDS] if folder.is_dir()]
-    display = _display(quiet)
-    results.reproduce(preset, _seeds(seed, seeds), out, workers, display, baselines)
-    rows = results.judged_claims([out, *baselines])
+    records = [folder for folder in [Path("results") / baselines.RECORDS] if folder.is_dir()]
+    reproduce_all(preset, _seeds(seed, seeds), out, workers, _display(quiet), records)
+    rows = baselines.judged_claims([out, *records])
     _print(json_rows(rows), json, lambda: terminal.claims_text(rows))
 
 
 @app.command()
 def claims(records: Records = None, json: AsJson = False) -> None:
     """Print every claim of every paper with the verdict of the records there are."""
-    from repro import results
     from repro.reporting import terminal
     from repro.reporting.tables import json_rows
+    from repro.runs.baselines import judged_claims
 
-    rows = results.judged_claims(_record_folders(records))
+    rows = judged_claims(_record_folders(records))
     _print(json_rows(rows), json, lambda: terminal.claims_text(rows))
 
 
@@ -350,9 +352,9 @@ def accept(
     results: Annotated[Path, typer.Option(metavar="FOLDER")] = Path("results"),
 ) -> None:
     """Make runs' records baseline records; renew summary and the README's claims."""
-    from repro import results as all_results
+    from repro.runs import baselines
 
-    for path in all_results.accept(runs, results):
+    for path in baselines.accept(runs, results):
         print(path)
 
 
@@ -362,9 +364,9 @@ def report(
     records: Records = None,
 ) -> None:
     """Write the report of all records as one HTML file that needs no network."""
-    from repro import results
+    from repro.runs import baselines
 
-    results.report(_record_folders(records), out)
+    baselines.report(_record_folders(records), out)
     print(out)
 
 
@@ -378,13 +380,28 @@ def serve(
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Open a web page on which a trained run answers questions; Ctrl-C ends it."""
-    from repro import runs
     from repro.study import get_study
 
-    page = get_study(study).optional_room("page")
-    if page is None:
-        raise ReproError(f"{study} has no page to serve.")
-    page.serve(folder or runs.newest_run(study, "improved"), port, browser)
+    page = get_study(study).provided("page")
+    page(lambda: _open_trained(study, folder), port, browser)
+
+
+@app.command("apply")
+def apply_run(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A trained run's folder.")],
+    data: Annotated[Path, typer.Option(metavar="FILE", help="Your own file or folder.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="A table, .csv, or maps, .h5.")],
+    seed: Annotated[int | None, typer.Option(min=0, help="[default: the run's lowest]")] = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Use a trained run on your own file: results with units and intervals, and pictures."""
+    _limit_threads(threads)
+    from repro.runs.apply import apply
+    from repro.runs.run import Run
+
+    for path in apply(Run.open(folder), data, out, seed, _display(quiet)):
+        print(path)
 
 
 @app.command()
@@ -403,7 +420,7 @@ def main() -> None:
 
 
 def _choices(settings: list[str] | None, **chosen: Any) -> Choices:
-    from repro.runs import Choices, check
+    from repro.runs.choices import Choices
 
     pairs: dict[str, str] = {}
     for text in settings or ():
@@ -414,7 +431,7 @@ def _choices(settings: list[str] | None, **chosen: Any) -> Choices:
             raise ReproError(f"--set {key}: given twice; give it once.")
         pairs[key] = value
     choices = Choices(settings=pairs, **chosen)
-    check(choices)
+    choices.checked()
     return choices
 
 
@@ -439,6 +456,17 @@ def _record_folders(records: Path | None) -> list[Path]:
     return [records] if records else [default] if default.is_dir() else []
 
 
+def _open_trained(study: str, folder: Path | None) -> Trained:
+    """Return the networks of a run's lowest seed, by default of the newest run that is ours."""
+    from repro.runs.folder import newest_run
+    from repro.runs.run import Run
+
+    run = Run.open(folder or newest_run(study, "improved"))
+    if run.study.name != study:
+        raise ReproError(f"{folder} holds a run of {run.study.name}: give one of {study}.")
+    return run.trained(run.seeds[0])
+
+
 def _limit_threads(threads: int | None) -> None:
     """Limit the libraries' thread pools, which read these variables when they are loaded.
 
@@ -456,7 +484,7 @@ def _limit_threads(threads: int | None) -> None:
 
 def _display(quiet: bool) -> Display:
     from repro.reporting.terminal import TerminalDisplay
-    from repro.runs import SILENT
+    from repro.runs.display import SILENT
 
     return SILENT if quiet else TerminalDisplay()
 

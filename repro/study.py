@@ -1,14 +1,18 @@
-"""What a study is, and the one place where studies are found."""
+"""The contract of a study: what each one provides and may provide; where studies are found.
+
+A study is a folder ``repro/studies/NAME`` whose ``__init__`` defines ``STUDY = Study(...)``. The
+fields of `Study` are the whole contract. What a study provides is named ``"module:name"``, within
+its folder, so that listing the studies imports no network library.
+"""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,10 +27,14 @@ if TYPE_CHECKING:
 
     from repro.datasets.batches import Augmented, Load
     from repro.datasets.store import Dataset
-    from repro.evaluation.metrics import Evaluation
     from repro.training.recipe import Recipe
 
-PRESETS = ("smoke", "desk", "paper")
+History = dict[str, list[float]]
+Figures = dict[str, tuple["Figure", str]]  # with their captions
+Progress = Callable[[int, int], None]
+
+
+# ---- what a study trains
 
 
 @dataclass(frozen=True)
@@ -39,9 +47,10 @@ class Task:
         Names the network's folder within a run.
     build_model : callable
         Takes nothing, returns the untrained network.
-    load : callable
+    load : callable, optional
         Takes the numbers of examples, ``(n,)`` int64, returns the network's input and target for
-        them, arrays or dicts of arrays whose first axis is the example.
+        them, arrays or dicts of arrays whose first axis is the example. None if it depends on the
+        networks in `needs`.
     recipe : Recipe
         How the network is trained.
     examples : callable, optional
@@ -53,15 +62,25 @@ class Task:
     held_out : tuple of int, optional
         Samples of the training split that this network does not see, for cross-validation: it is
         validated on them, and not on the validation split.
+    needs : tuple of str, optional
+        Tasks, listed before this one, whose trained networks this one depends on.
+    given : callable, optional
+        Takes this task and the networks that it needs, by task; returns the task with what depends
+        on them, such as a `load` that reads their answers. The recipe stays as it is.
+    context : object, optional
+        Whatever the study's own evaluation wants to know of the network.
     """
 
     name: str
     build_model: Callable[[], keras.Model]
-    load: Load
+    load: Load | None
     recipe: Recipe
     examples: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
     augmented: Augmented | None = None
     held_out: tuple[int, ...] = ()
+    needs: tuple[str, ...] = ()
+    given: Callable[[Task, Mapping[str, keras.Model]], Task] | None = None
+    context: Any = None
 
     def examples_of(self, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the examples to learn from, and of those to validate with."""
@@ -70,38 +89,208 @@ class Task:
             training, validation = np.setdiff1d(training, self.held_out), np.array(self.held_out)
         return self.examples(training), self.examples(validation)
 
+    def resolved(self, trained: Mapping[str, keras.Model]) -> Task:
+        """Return the task with what depends on the networks it needs, which must be trained."""
+        if not self.needs:
+            return self
+        task = self.given(self, {name: trained[name] for name in self.needs})
+        return replace(task, name=self.name, recipe=self.recipe, needs=self.needs)
+
 
 @dataclass(frozen=True)
+class Trained:
+    """The trained networks of one seed: what `Study.evaluate`, `apply` and `page` take.
+
+    Parameters
+    ----------
+    variant : str
+        What was trained.
+    dataset : Dataset
+        Its test split judges the networks; they were trained on its training split.
+    tasks : dict
+        The tasks by name, resolved.
+    models : dict
+        The trained networks by task.
+    curves : dict
+        Each task's history: ``epoch``, ``loss``, ``val_loss`` and more, a number an epoch.
+    seed : int
+        The run's seed, for what is drawn while measuring.
+    """
+
+    variant: str
+    dataset: Dataset
+    tasks: Mapping[str, Task]
+    models: Mapping[str, keras.Model]
+    curves: Mapping[str, History]
+    seed: int
+
+
+# ---- what a study may do beyond that
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The measured samples that a study takes from a file, as a paper published them.
+
+    Parameters
+    ----------
+    data_spec : str
+        The data spec of what is made of them; it has the parameters ``sha256``, ``test_sha256``.
+    suffix : str
+        How the names of such files end, such as ``".npz"``.
+    read : callable
+        Takes a path; returns the content, which has a length and a ``sha256``.
+    arrays : callable
+        Takes the content and the data spec's parameters; returns the data spec's variables.
+    fetch : callable
+        Takes a path; downloads the published file to it, and returns it.
+    """
+
+    data_spec: str
+    suffix: str
+    read: Callable[[Path], Any]
+    arrays: Callable[[Any, dict], dict[str, np.ndarray]]
+    fetch: Callable[[Path], Path]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One quantity that a trained run finds in a user's file.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        ``(n,)``, one for each image, or a map, ``(n_rows, n_columns)`` [unit]; texts without unit.
+    unit : str
+        Its unit, ``"1"`` for a pure number, ``""`` for texts.
+    about : str
+        What it is, in one sentence.
+    interval : tuple of numpy.ndarray, optional
+        Lower and upper ends of the interval that holds the true value with probability `level`,
+        each of the shape of `values` [unit].
+    level : float, optional
+        That probability.
+    """
+
+    values: np.ndarray
+    unit: str
+    about: str
+    interval: tuple[np.ndarray, np.ndarray] | None = None
+    level: float | None = None
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a trained run says of a user's file.
+
+    Parameters
+    ----------
+    quantities : dict
+        `Quantity` by name, all of one shape.
+    figures : dict
+        Pictures by name, each with its caption.
+    notices : tuple of str
+        What the user should know of single inputs, such as a file that could not be read.
+    """
+
+    quantities: dict[str, Quantity]
+    figures: Figures
+    notices: tuple[str, ...] = ()
+
+
+def _optional(about: str) -> Any:
+    return field(default=None, metadata={"about": about})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
-    """A published system. Its rooms are imported when they are first needed.
+    """A published system.
+
+    Beside what is declared here a study has, by their names alone, the data spec
+    ``data_specs/NAME.yaml`` (with its generator, its axes and the time a sample takes),
+    ``claims.yaml`` and ``README.md``.
 
     Parameters
     ----------
     name : str
-        The folder's name; the data spec is ``data_specs/NAME.yaml``.
+        The folder's name.
     title : str
         One line on what the study is about.
-    package : str
-        Import path, such as ``"repro.studies.mamba"``.
     variants : tuple of str
         What can be trained, ``"faithful"`` first.
     deviations : tuple of str
         In what our copy differs from the paper whatever the variant, a sentence each.
+    tasks : str
+        A function that takes a variant, a preset and a `Dataset`, and returns a list of `Task`.
+    evaluate : str
+        A function that takes a `Trained` and a progress callback, measures the networks on the test
+        split and returns an `Evaluation`.
+    figures : str
+        A function that takes the evaluation's arrays by seed, and returns figures by name.
+    captions : str
+        The caption of every figure by name.
+    comparison_figures : str, optional
+        A function that takes mean metrics by experiment, and returns by name the figures that
+        compare experiments.
+    published_curves : str, optional
+        Training curves that the authors published, a `Curve` by task.
+    archive : str, optional
+        An `Archive`: measured samples can be trained on and judged by.
+    apply : str, optional
+        A function that takes a `Trained`, a user's file or folder, and a progress callback, and
+        returns what the networks say of it, `Applied`.
+    page : str, optional
+        A function that takes a callable which opens a `Trained`, a port and whether to open a
+        browser; it serves a web page until Ctrl-C.
     """
 
     name: str
     title: str
-    package: str
     variants: tuple[str, ...]
     deviations: tuple[str, ...]
+    tasks: str
+    evaluate: str
+    figures: str
+    captions: str
+    comparison_figures: str | None = _optional("compares experiments in a figure")
+    published_curves: str | None = _optional("shows training curves that the authors published")
+    archive: str | None = _optional("takes measured samples: --data FILE")
+    apply: str | None = _optional("works on a user's own file: repro apply")
+    page: str | None = _optional("answers on a web page: repro serve")
 
-    def room(self, name: str) -> ModuleType:
-        """Import one of the study's modules, such as ``"recipe"``."""
-        return importlib.import_module(f"{self.package}.{name}")
+    @property
+    def capabilities(self) -> dict[str, str]:
+        """What the study can do that not every study can, a phrase each, by the field's name."""
+        return {
+            f.name: f.metadata["about"]
+            for f in fields(self)
+            if f.metadata and vars(self)[f.name] is not None
+        }
 
-    def optional_room(self, name: str) -> ModuleType | None:
-        """Import a module that not every study has; none if this one lacks it."""
-        return self.room(name) if (self.folder / f"{name}.py").is_file() else None
+    def provided(self, capability: str) -> Any:
+        """Import what the study provides under a field's name, such as ``"evaluate"``.
+
+        Raises
+        ------
+        ReproError
+            If the study does not provide it.
+        """
+        reference = vars(self)[capability]
+        if reference is None:
+            about = next(f.metadata["about"] for f in fields(self) if f.name == capability)
+            raise ReproError(f"{self.name} cannot do this: no part of it {about}.")
+        module, _, name = reference.partition(":")
+        return vars(importlib.import_module(f"{self.package}.{module}"))[name]
+
+    def drawn(self, figures: dict[str, Figure]) -> Figures:
+        """Return figures by name, each with its caption."""
+        captions = self.provided("captions")
+        return {name: (figure, captions[name]) for name, figure in figures.items()}
+
+    @property
+    def package(self) -> str:
+        """Import path, such as ``"repro.studies.mamba"``."""
+        return f"{repro.studies.__name__}.{self.name}"
 
     @property
     def folder(self) -> Path:
@@ -136,51 +325,37 @@ class Study:
             known = ", ".join(self.variants)
             raise ReproError(f"{self.name} has no variant {variant!r}: choose one of {known}.")
 
-    def tasks(self, variant: str, preset: str, dataset: Dataset) -> list[Task]:
-        """Return the networks to train on a data set."""
-        self.check_variant(variant)
-        return self.room("recipe").tasks(variant, preset, dataset)
+    def list_tasks(self, variant: str, preset: str, dataset: Dataset) -> list[Task]:
+        """Return the networks to train on a data set, each after those it needs.
 
-    def evaluate(
-        self,
-        variant: str,
-        dataset: Dataset,
-        models: dict[str, keras.Model],
-        curves: dict[str, dict[str, list[float]]],
-        seed: int,
-        progress: Callable[[int, int], None],
-    ) -> Evaluation:
-        """Measure trained networks on the data set's test split.
-
-        Parameters
-        ----------
-        variant : str
-            What was trained.
-        dataset : Dataset
-            What it was trained on.
-        models : dict
-            The trained networks by task.
-        curves : dict
-            Each task's history: ``epoch``, ``loss``, ``val_loss`` and more, a number an epoch.
-        seed : int
-            The run's seed, for what is drawn while measuring.
-        progress : callable
-            Called with the stages done and their number.
+        Raises
+        ------
+        ReproError
+            If the study lacks the variant, two tasks have one name, or a task needs one that is
+            not listed before it.
         """
-        return self.room("evaluate").evaluate(variant, dataset, models, curves, seed, progress)
+        self.check_variant(variant)
+        tasks = self.provided("tasks")(variant, preset, dataset)
+        before: set[str] = set()
+        for task in tasks:
+            missing = [name for name in task.needs if name not in before]
+            if task.name in before or missing:
+                fault = (
+                    f"needs {missing[0]}, not listed before it" if missing else "is listed twice"
+                )
+                raise ReproError(f"{self.name}: the task {task.name} {fault}.")
+            before.add(task.name)
+        return tasks
 
-    def figures(self, arrays: dict[int, dict[str, np.ndarray]]) -> dict[str, tuple[Figure, str]]:
-        """Draw the study's figures from the arrays of every seed; each with its caption."""
-        room = self.room("figures")
-        return {
-            name: (figure, room.CAPTIONS[name]) for name, figure in room.figures(arrays).items()
-        }
+
+# ---- where studies are found
 
 
 def studies() -> dict[str, Study]:
     """Return every study by name: each package in the folder ``repro/studies``."""
-    names = sorted(m.name for m in pkgutil.iter_modules(repro.studies.__path__) if m.ispkg)
-    return {name: _study(name) for name in names}
+    package = repro.studies
+    names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.ispkg)
+    return {n: importlib.import_module(f"{package.__name__}.{n}").STUDY for n in names}
 
 
 def get_study(name: str) -> Study:
@@ -195,14 +370,3 @@ def get_study(name: str) -> Study:
     if name not in known:
         raise ReproError(f"There is no study {name!r}: the studies are {', '.join(known)}.")
     return known[name]
-
-
-def _study(name: str) -> Study:
-    package = importlib.import_module(f"repro.studies.{name}")
-    return Study(
-        name=name,
-        title=package.TITLE,
-        package=package.__name__,
-        variants=tuple(package.VARIANTS),
-        deviations=tuple(package.DEVIATIONS),
-    )

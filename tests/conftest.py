@@ -1,4 +1,4 @@
-"""A sixth study, as small as a study can be, put beside the others from outside; a browser."""
+"""Two studies as small as can be, put beside the others from outside; a browser."""
 
 from __future__ import annotations
 
@@ -15,24 +15,39 @@ from repro.evaluation import provenance
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-SIXTH_STUDY = Path(__file__).parent / "sixth_study"
+TOYS = Path(__file__).parent / "toy_studies"
 
 
 @pytest.fixture(scope="module")
-def springs(tmp_path_factory) -> Iterator[str]:
-    """Add the study ``springs``: its folder with its claims, and its data spec, nothing else."""
-    specs = shutil.copytree(specs_folder(), tmp_path_factory.mktemp("sixth") / "data_specs")
-    shutil.copy(SIXTH_STUDY / "data_specs" / "springs.yaml", specs)
-    path = [*repro.studies.__path__, str(SIXTH_STUDY / "studies")]
+def toy_studies(tmp_path_factory) -> Iterator[tuple[str, ...]]:
+    """Add the toys: their folders with their claims, and their data specs, nothing else."""
+    names = tuple(sorted(path.stem for path in (TOYS / "data_specs").glob("*.yaml")))
+    specs = shutil.copytree(specs_folder(), tmp_path_factory.mktemp("toys") / "data_specs")
+    shutil.copytree(TOYS / "data_specs", specs, dirs_exist_ok=True)
+    path = [*repro.studies.__path__, str(TOYS / "studies")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REPRO_DATA_SPECS", str(specs))
         patch.setattr(repro.studies, "__path__", path)
-        # Code is hashed in the package's own folder, where this study is not.
+        # Code is hashed in the package's own folder, where these studies are not.
         patch.setattr(provenance, "hash_code", lambda study: "0" * 64)
-        yield "springs"
-    for name in [name for name in sys.modules if name.startswith("repro.studies.springs")]:
-        del sys.modules[name]
-    vars(repro.studies).pop("springs", None)
+        yield names
+    packages = tuple(f"repro.studies.{name}" for name in names)
+    for module in [module for module in sys.modules if module.startswith(packages)]:
+        del sys.modules[module]
+    for name in names:
+        vars(repro.studies).pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def springs(toy_studies) -> str:
+    """The study with one network."""
+    return "springs"
+
+
+@pytest.fixture(scope="module")
+def decays(toy_studies) -> str:
+    """The study whose second network reads the answers of the first."""
+    return "decays"
 
 
 @pytest.fixture(scope="module")

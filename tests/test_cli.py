@@ -12,8 +12,9 @@ import h5py
 import pytest
 from typer.testing import CliRunner
 
-from repro import cli, recording, results, runs
+from repro import cli
 from repro.errors import NotPossibleHere, ReproError
+from repro.runs import baselines, reproduce, training, whole
 from repro.study import get_study
 
 COMMANDS = (
@@ -90,7 +91,7 @@ def test_help_names_every_command():
         assert "Usage" in done(command, "--help")
 
 
-@pytest.mark.parametrize("loaded", ["repro.study", "repro.runs", "repro.recording"])
+@pytest.mark.parametrize("loaded", ["repro.study", "repro.runs.whole", "repro.runs.evaluation"])
 def test_listing_and_checking_load_no_network_library(loaded):
     code = f"import sys, {loaded}\nprint('keras' in sys.modules, 'tensorflow' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -320,7 +321,7 @@ def test_a_run_that_fails_leaves_a_record_that_says_why(springs, tmp_path, monke
     def diverge(*arguments):
         raise ReproError("The loss became nan.")
 
-    monkeypatch.setattr(runs, "train_task", diverge)
+    monkeypatch.setattr(training, "train_task", diverge)
     message = refused("run", springs, "--out", tmp_path / "run", "--quiet")
     assert message == "error: The loss became nan."
     record = json.loads((tmp_path / "run" / "record.json").read_text(encoding="utf-8"))
@@ -345,7 +346,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(springs, tmp_path, monkeypat
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "train_task", interrupt)
+    monkeypatch.setattr(training, "train_task", interrupt)
     result = call("train", springs, "--out", tmp_path / "run", "--quiet")
     assert result.exit_code == 130
     assert "same command again" in result.stderr
@@ -385,7 +386,8 @@ def test_the_report_is_written(finished, tmp_path):
 
 
 def test_reproduce_runs_both_variants_of_every_study_and_reports(springs, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "studies", lambda: {springs: get_study(springs)})
+    for module in (reproduce, baselines):
+        monkeypatch.setattr(module, "studies", lambda: {springs: get_study(springs)})
     rows = json.loads(done("reproduce", "--out", tmp_path / "latest", "--quiet", "--json"))
     assert [row["claim"] for row in rows] == ["error"]
     for variant in ("faithful", "improved"):
@@ -401,8 +403,9 @@ def test_reproduce_goes_on_after_a_failure_and_fails_at_the_end(springs, tmp_pat
         tried.append(choices.variant)
         raise ReproError("The loss became nan.")
 
-    monkeypatch.setattr(results, "studies", lambda: {springs: get_study(springs)})
-    monkeypatch.setattr(recording, "run", fail)
+    for module in (reproduce, baselines):
+        monkeypatch.setattr(module, "studies", lambda: {springs: get_study(springs)})
+    monkeypatch.setattr(whole, "run", fail)
     (tmp_path / "latest").mkdir()
     message = refused("reproduce", "--out", tmp_path / "latest", "--quiet", status=1)
     assert "springs faithful: The loss became nan." in message

@@ -17,9 +17,10 @@ import pytest
 
 from repro import studies as studies_package
 from repro.datasets.build import build
+from repro.datasets.spec import PRESETS
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
-from repro.study import PRESETS, get_study, studies
+from repro.study import Archive, Study, get_study, studies
 from repro.training.precision import PRECISIONS, precision
 
 NAMES = sorted(studies())
@@ -33,7 +34,7 @@ BATCH, N_STEPS, N_STARTS = 2, 5, 4
 # so moves a weight with a small gradient, whose rounding weighs more, as far as any other. One
 # weight that stayed behind would make 2e-3 of the largest network here.
 TOLERANCE = {"loss": 1e-6, "output": 1e-5, "weight": 1e-4}
-ROOMS = ("simulate", "model", "recipe", "evaluate", "figures")
+REQUIRED = ("tasks", "evaluate", "figures", "captions")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def datasets(tmp_path_factory) -> dict[str, Dataset]:
 def tasks(request, datasets):
     """The tasks of one study in one variant, at the smallest preset."""
     name, variant = request.param
-    return get_study(name).tasks(variant, "smoke", datasets[name])
+    return get_study(name).list_tasks(variant, "smoke", datasets[name])
 
 
 def built(task, policy="float32", seed=0):
@@ -93,10 +94,28 @@ def test_no_study_is_a_surprise():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_study_has_every_room_and_a_readme(name):
+def test_what_a_study_says_it_provides_is_there(name):
     study = get_study(name)
-    missing = [room for room in ROOMS if not (study.folder / f"{room}.py").is_file()]
-    assert not missing
+    assert study.name == name
+    for capability in (*REQUIRED, *study.capabilities):
+        provided = study.provided(capability)
+        kind = {"captions": dict, "published_curves": dict, "archive": Archive}.get(capability)
+        assert isinstance(provided, kind) if kind else callable(provided), capability
+
+
+def test_what_a_study_does_not_provide_is_refused_with_what_it_would_be():
+    study = Study(
+        name="mamba", title="", variants=(), deviations=(), tasks="", evaluate="", figures="",
+        captions="",
+    )  # fmt: skip
+    assert study.capabilities == {}
+    with pytest.raises(ReproError, match="mamba cannot do this"):
+        study.provided("page")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_has_a_readme_with_its_command(name):
+    study = get_study(name)
     readme = (study.folder / "README.md").read_text(encoding="utf-8")
     assert readme.startswith("# ")
     assert f"repro run {name}" in readme, "a reader must find the command"
@@ -132,7 +151,7 @@ def test_the_data_spec_belongs_to_the_study_and_has_every_preset(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_variant_is_refused_by_name(name, datasets):
     with pytest.raises(ReproError, match=r"no variant 'perfect'.*faithful"):
-        get_study(name).tasks("perfect", "smoke", datasets[name])
+        get_study(name).list_tasks("perfect", "smoke", datasets[name])
 
 
 def test_tasks_have_different_names(tasks):
@@ -214,7 +233,7 @@ def trained(datasets, tmp_path_factory) -> Path:
     """A folder with what every network does under both backends, from the same weights."""
     folder = tmp_path_factory.mktemp("trained")
     for name, variant in VARIANTS:
-        for task in different(get_study(name).tasks(variant, "smoke", datasets[name])):
+        for task in different(get_study(name).list_tasks(variant, "smoke", datasets[name])):
             model = built(task)
             _leave_the_start(model)
             start = folder / "start" / name / variant
@@ -294,13 +313,13 @@ def _equal(one, other):
     )
 
 
-def test_a_sixth_study_is_found_by_its_folder_and_data_spec_alone(springs):
-    assert set(studies()) == {*NAMES, "springs"}
+def test_a_study_is_found_by_its_folder_and_data_spec_alone(springs):
+    assert set(studies()) == {*NAMES, "decays", "springs"}
     study = get_study("springs")
     assert study.title == "Stiffness of springs"
     assert [claim.id for claim in study.claims.claims] == ["error"]
     assert study.data_spec.resolve("smoke").n_samples == 96
-    assert study.room("recipe").__name__ == f"{studies_package.__name__}.springs.recipe"
+    assert study.provided("tasks").__module__ == f"{studies_package.__name__}.springs.recipe"
 
 
 def test_an_unknown_study_is_refused_with_those_there_are():
@@ -317,7 +336,7 @@ def main(folder, *data_sets):
         study = get_study(dataset.spec.study)
         for variant in study.variants:
             place = Path(study.name) / variant
-            for task in different(study.tasks(variant, "smoke", dataset)):
+            for task in different(study.list_tasks(variant, "smoke", dataset)):
                 start = np.load(folder / "start" / place / f"{task.name}.npz")
                 for policy in PRECISIONS:
                     arrays = train_few_steps(task, policy, list(start.values()))

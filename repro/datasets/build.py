@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from repro.datasets import cluster
 from repro.datasets.atomic import replacing
 from repro.datasets.emd import find_axes
-from repro.datasets.spec import ResolvedSpec
+from repro.datasets.spec import ResolvedSpec, load_function
 from repro.datasets.store import (
     METADATA_BYTES,
     Arrays,
@@ -81,7 +81,7 @@ def build(
         _require_same(spec, out)
         parts.remove_leftovers()
         return out
-    generator = load_generator(spec.generator)
+    generator = load_function(spec.generator)
     find_axes(spec)  # a missing one is told before the work, not after it
     with parts.claimed(source_hash(generator)):
         missing = parts.missing()
@@ -99,41 +99,25 @@ def build(
 def estimate_seconds(spec: ResolvedSpec, out: str | Path, workers: int = 1) -> float | None:
     """Return how long `build` will take on this machine, by a short trial [s].
 
-    None where the generator's module has no function ``seconds_per_sample``.
+    None where the data spec has no function ``seconds_per_sample``.
 
     Parameters
     ----------
     spec, out, workers
         As `build` takes them; shards that are done are left out.
     """
-    generator = load_generator(spec.generator)
-    trial = getattr(importlib.import_module(generator.__module__), "seconds_per_sample", None)
-    if trial is None or Path(out).exists():
+    if spec.seconds_per_sample is None or Path(out).exists():
         return None
+    trial = load_function(spec.seconds_per_sample)
     parts = Parts(Path(out).with_name(Path(out).name + ".parts"), spec)
     n_missing = sum(parts.count(start) for start in parts.missing())
     with threadpool_limits(1):
         return trial(dict(spec.parameters)) * n_missing / min(workers, max(n_missing, 1))
 
 
-def load_generator(name: str) -> Generator:
-    """Return the generator function called ``module:function``.
-
-    Raises
-    ------
-    ReproError
-        If there is no such module or function.
-    """
-    module, _, function = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise ReproError(f"The generator '{name}' is not to be found: {error}.") from None
-
-
 def generate(name: str, start: int, stop: int, seed: int, parameters: dict) -> Arrays:
     """Run the generator called ``module:function`` for samples ``start`` to ``stop``."""
-    generator = load_generator(name)
+    generator = load_function(name)
     # Many workers share the cores, and sums must not depend on how many threads add them.
     with threadpool_limits(1):
         return generator(start, stop, seed, parameters)

@@ -6,14 +6,13 @@ the coordinates along their axes.
 
 from __future__ import annotations
 
-import importlib
 import uuid
 from dataclasses import dataclass
 
 import h5py
 import numpy as np
 
-from repro.datasets.spec import ResolvedSpec
+from repro.datasets.spec import ResolvedSpec, load_function
 from repro.errors import ReproError
 
 # HyperSpy walks through a file and meets each array once, at the path that sorts first: this name
@@ -46,7 +45,7 @@ def find_axes(spec: ResolvedSpec) -> dict[str, list[Axis]]:
     Raises
     ------
     ReproError
-        If the generator's module does not give an axis, or one of another length.
+        If the data spec's function `axes` does not give an axis, or one of another length.
     """
     named = {name: v for name, v in spec.variables.items() if v.axes is not None}
     offered = _offered_axes(spec) if named else {}
@@ -106,13 +105,8 @@ def _add_node(parent: h5py.Group, name: str, group_type: str, python_class: str)
     return group
 
 
-def _module_name(spec: ResolvedSpec) -> str:
-    return spec.generator.partition(":")[0]
-
-
 def _offered_axes(spec: ResolvedSpec) -> dict[str, tuple[np.ndarray, str]]:
-    module = importlib.import_module(_module_name(spec))
-    return module.axes(dict(spec.parameters)) if hasattr(module, "axes") else {}
+    return load_function(spec.axes)(dict(spec.parameters)) if spec.axes else {}
 
 
 def _find_axis(
@@ -122,7 +116,9 @@ def _find_axis(
     size: int,
     offered: dict[str, tuple[np.ndarray, str]],
 ) -> Axis:
-    where, source = f"Data spec '{spec.name}', variable '{variable}'", f"{_module_name(spec)}:axes"
+    where, source = f"Data spec '{spec.name}', variable '{variable}'", spec.axes
+    if source is None:
+        raise ReproError(f"{where} names axes, but the data spec has no function 'axes'.")
     if name not in offered:
         raise ReproError(
             f"{where}: {source} gives no axis '{name}', it gives {', '.join(offered) or 'none'}."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,6 +30,8 @@ from pydantic import (
 from repro.errors import ReproError
 
 SPLITS = ("train", "validation", "test")
+PRESETS = ("smoke", "desk", "paper")  # from small to large
+FUNCTION = r"^[\w.]+:\w+$"
 RESERVED_NAMES = {"split", "normalisation", "parameters"}
 
 Seed = Annotated[StrictInt, Field(ge=0, lt=2**63)]
@@ -96,8 +100,7 @@ class Preset(Strict):
 class Variable(Strict):
     """One array of the data set: the shape of a sample, dtype, unit and how it is normalised.
 
-    `axes` names the axes of a sample, for other programs: the generator's module then has a
-    function ``axes(parameters)`` that returns values and unit of each by name.
+    `axes` names the axes of a sample, for other programs; `DataSpec.axes` says where they lie.
     """
 
     shape: list[StrictInt | str]
@@ -134,6 +137,8 @@ class ResolvedSpec(Strict):
     preset: str
     experiment: str
     generator: str
+    axes: str | None = None
+    seconds_per_sample: str | None = None
     seed: Seed
     shard_size: PositiveInt
     parameters: dict[str, Value]
@@ -161,17 +166,29 @@ class ResolvedSpec(Strict):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+COMMON_FIELDS = {
+    "name", "version", "study", "generator", "axes", "seconds_per_sample", "shard_size",
+}  # fmt: skip
+
+
 class DataSpec(Card):
     """A data spec as written in ``data_specs/``: the family of data sets it can make.
 
     A shape entry is an integer, the name of an integer parameter, or ``NAME+INTEGER``; the name of
     a parameter that is a list stands for its length.
+
+    Functions are named ``module:function``. `generator` takes the first sample, the one after the
+    last, a seed and parameters, and returns the arrays of those samples. `axes` takes parameters
+    and returns coordinates and unit of each axis that a variable names; `seconds_per_sample` takes
+    parameters and says how long a sample takes on this machine [s]; both are optional.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z]\w*$")]
     version: PositiveInt
     study: str
-    generator: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    generator: Annotated[str, Field(pattern=FUNCTION)]
+    axes: Annotated[str, Field(pattern=FUNCTION)] | None = None
+    seconds_per_sample: Annotated[str, Field(pattern=FUNCTION)] | None = None
     seed: Seed
     shard_size: PositiveInt
     parameters: dict[str, Parameter]
@@ -260,7 +277,7 @@ class DataSpec(Card):
             else:
                 values[key] = self._parse(key, value)
         return ResolvedSpec(
-            **self.model_dump(include={"name", "version", "study", "generator", "shard_size"}),
+            **self.model_dump(include=COMMON_FIELDS),
             preset=preset,
             experiment=experiment,
             seed=self.seed if seed is None else _convert_seed(seed),
@@ -336,6 +353,21 @@ def _convert_seed(seed: int) -> int:
     if not 0 <= number < 2**63:
         raise ReproError(f"The seed is a whole number from 0 to 2^63 - 1, not {seed}.")
     return number
+
+
+def load_function(name: str) -> Callable:
+    """Return the function called ``module:function``.
+
+    Raises
+    ------
+    ReproError
+        If there is no such module or function.
+    """
+    module, _, function = name.partition(":")
+    try:
+        return vars(importlib.import_module(module))[function]
+    except (ModuleNotFoundError, KeyError) as error:
+        raise ReproError(f"There is no function '{name}': {error}.") from None
 
 
 def specs_folder() -> Path:

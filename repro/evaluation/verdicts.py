@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from repro.datasets.spec import PRESETS
 from repro.errors import ReproError
 from repro.evaluation.claims import Claim
 from repro.evaluation.metrics import MOST_SEEDS, Interval, seeds_needed, student_t_interval
 from repro.evaluation.records import Record, Verdict, VerdictStatus
-
-PRESETS_BY_SCALE = ("smoke", "desk", "paper")
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def best_record(claim: Claim, experiment: str, records: list[Record]) -> Record 
     """
 
     def closeness(record: Record) -> tuple:
-        scale = PRESETS_BY_SCALE.index(record.preset) if record.preset in PRESETS_BY_SCALE else -1
+        scale = PRESETS.index(record.preset) if record.preset in PRESETS else -1
         return (
             record.status == "ok",
             record.variant == claim.variant,

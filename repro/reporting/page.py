@@ -228,7 +228,8 @@ def published_curves(studies: Mapping[str, Study]) -> References:
     return {
         (name, task): curve
         for name, study in studies.items()
-        for task, curve in getattr(study.room("figures"), "PUBLISHED_CURVES", {}).items()
+        if study.published_curves is not None
+        for task, curve in study.provided("published_curves").items()
     }
 
 
@@ -256,6 +257,8 @@ def curve_views(record: Record, references: References) -> list[FigureView]:
 
 def across_views(study: Study, records: list[Record]) -> list[FigureView]:
     """Draw the study's figures that take several experiments, all of one protocol."""
+    if study.comparison_figures is None:
+        return []
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
         if record.metrics:
@@ -264,10 +267,10 @@ def across_views(study: Study, records: list[Record]) -> list[FigureView]:
     for (variant, preset, _), group in groups.items():
         if len(group) < 2:
             continue
-        room = study.room("figures")
         values = {record.experiment: mean_metrics(record) for record in group}
-        for name, figure in getattr(room, "across", lambda values: {})(values).items():
-            caption = f"{room.CAPTIONS[name]} Variant {variant}, preset {preset}."
+        drawn = study.drawn(study.provided("comparison_figures")(values))
+        for name, (figure, about) in drawn.items():
+            caption = f"{about} Variant {variant}, preset {preset}."
             views.append(
                 drawn_view(
                     figure,

@@ -21,7 +21,7 @@ from repro.reporting.formatting import (
     with_unit,
 )
 from repro.reporting.tables import ClaimRow, terminal_table
-from repro.runs import Display, Progress
+from repro.runs.display import Display, Progress
 
 if TYPE_CHECKING:
     from repro.datasets.store import Dataset
@@ -102,6 +102,7 @@ def study_details(study: Study) -> dict[str, Any]:
         **study_facts(study),
         "paper": claims.paper.model_dump(mode="json"),
         "claims": [claim.model_dump(mode="json") for claim in claims.claims],
+        "capabilities": study.capabilities,
         "data": study.data_spec.model_dump(mode="json"),
         "deviations": list(study.deviations),
     }
@@ -116,6 +117,7 @@ def study_page(facts: dict[str, Any]) -> str:
         f"{facts['name']}: {facts['title']}",
         f"Paper: {names}, {paper['title']!r}, {paper['venue']} {paper['year']}",
         f"Variants: {', '.join(facts['variants'])}",
+        "What it does:\n" + _bullets(facts["capabilities"].values()),
         "Presets (samples):\n" + _bullets(_preset_line(*item) for item in data["presets"].items()),
         f"Experiments: {', '.join(data['experiments'])}",
         "Data parameters:\n"

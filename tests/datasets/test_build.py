@@ -14,10 +14,9 @@ from repro.datasets.build import (
     Parts,
     build,
     estimate_seconds,
-    load_generator,
     source_hash,
 )
-from repro.datasets.spec import load_spec
+from repro.datasets.spec import load_function, load_spec
 from repro.datasets.store import Dataset, verify
 from repro.errors import ReproError
 
@@ -72,7 +71,7 @@ SCRIPT = """
 import os, signal, sys
 from multiprocessing import active_children
 from repro.datasets.build import build
-from repro.datasets.spec import load_spec
+from repro.datasets.spec import load_function, load_spec
 
 found = None
 
@@ -300,7 +299,7 @@ def test_faults_of_the_generator_come_through_from_workers(toy, tmp_path):
 @pytest.mark.parametrize("generator", ["toy_generators:letters", "toy_factory:numbers"])
 def test_missing_generator_is_named(toy_content, load_toy, tmp_path, generator):
     toy_content["generator"] = generator
-    with pytest.raises(ReproError, match=f"The generator '{generator}' is not to be found"):
+    with pytest.raises(ReproError, match=f"no function '{generator}'"):
         build(load_toy(toy_content).resolve("tiny"), tmp_path / "a.h5")
     assert not files(tmp_path)
 
@@ -358,7 +357,8 @@ def timed(toy, monkeypatch):
     import toy_generators
 
     monkeypatch.setattr(toy_generators, "seconds_per_sample", lambda parameters: 2.0, raising=False)
-    return toy.resolve("tiny")
+    trial = "toy_generators:seconds_per_sample"
+    return toy.resolve("tiny").model_copy(update={"seconds_per_sample": trial})
 
 
 def test_no_time_is_told_of_a_generator_that_cannot_tell(toy, tmp_path):
@@ -449,7 +449,7 @@ def test_the_source_of_a_generator_counts_with_what_it_imports_of_its_package(
     }.items():
         (package / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
-    generator = load_generator("optics.generator:make")
+    generator = load_function("optics.generator:make")
     before = source_hash(generator)
     (package / "report.py").write_text("text = 2\n")
     assert source_hash(generator) == before, "what the generator does not use is free to change"

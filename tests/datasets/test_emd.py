@@ -32,8 +32,10 @@ def load_described(tmp_path, monkeypatch, toy_content, load_toy):
     (tmp_path / "described_generators.py").write_text(GENERATORS, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
 
-    def load(generator="described_generators:numbers", **axes):
-        toy_content["generator"] = generator
+    def load(offered="described_generators:axes", **axes):
+        toy_content["generator"] = "described_generators:numbers"
+        if offered:
+            toy_content["axes"] = offered
         for name, names in axes.items():
             toy_content["variables"][name]["axes"] = names
         return load_toy(toy_content).resolve("tiny")
@@ -195,9 +197,8 @@ def test_damage_to_the_tree_is_none_to_the_data_set(path, edit):
             r"'short' with shape \(2,\), but the variable has 3 entries there\.$",
         ),
         (
-            {"generator": "toy_generators:numbers", "x": ["place"]},
-            "^Data spec 'toy', variable 'x': toy_generators:axes gives no axis 'place', "
-            r"it gives none\.$",
+            {"offered": None, "x": ["place"]},
+            "^Data spec 'toy', variable 'x' names axes, but the data spec has no function 'axes'",
         ),
     ],
 )

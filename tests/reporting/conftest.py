@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,10 +21,15 @@ class SmallStudy:
     claims: Claims
     deviations: tuple[str, ...] = field(default=())
 
-    def room(self, name: str) -> SimpleNamespace:
-        assert name == "figures"
-        captions = {"thickness": "Score against thickness."}
-        return SimpleNamespace(CAPTIONS=captions, across=thickness_figure, PUBLISHED_CURVES={})
+    published_curves = None
+    comparison_figures = "figures:thickness_figure"
+
+    def provided(self, capability: str) -> Callable:
+        assert capability == "comparison_figures"
+        return thickness_figure
+
+    def drawn(self, figures: dict) -> dict:
+        return {name: (figure, "Score against thickness.") for name, figure in figures.items()}
 
 
 def thickness_figure(values: dict[str, dict[str, float]]) -> dict:

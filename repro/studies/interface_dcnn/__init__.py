@@ -1,8 +1,17 @@
 """Buried step or intermixed interface, told from simulated 4D-STEM by 3-D convolutions."""
 
-TITLE = "Interface structures from simulated 4D-STEM: cation intermixing or roughening"
-VARIANTS = ("faithful", "improved")
-DEVIATIONS = [
-    "The patterns are simulated anew with our own multislice code; the authors used muSTEM.",
-    "The text leaves out most of the network's layers; what is chosen stands in the README.",
-]
+from repro.study import Study
+
+STUDY = Study(
+    name="interface_dcnn",
+    title="Interface structures from simulated 4D-STEM: cation intermixing or roughening",
+    variants=("faithful", "improved"),
+    deviations=(
+        "The patterns are simulated anew with our own multislice code; the authors used muSTEM.",
+        "The text leaves out most of the network's layers; what is chosen stands in the README.",
+    ),
+    tasks="recipe:tasks",
+    evaluate="evaluate:evaluate",
+    figures="figures:figures",
+    captions="figures:CAPTIONS",
+)

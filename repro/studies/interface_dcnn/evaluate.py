@@ -13,10 +13,9 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import partial
 
-import keras
 import numpy as np
 
-from repro.datasets.store import Dataset
+from repro.datasets.spec import SPLITS
 from repro.evaluation.metrics import Evaluation, Metric, in_stages
 from repro.seeds import generator
 from repro.studies.interface_dcnn import baselines
@@ -28,10 +27,9 @@ from repro.studies.interface_dcnn.recipe import (
     MAX_POOLING,
     SINGLE_LINE,
     Question,
-    columns_of,
-    questions,
 )
 from repro.studies.interface_dcnn.simulate import N_CLASSES
+from repro.study import Trained
 
 DOSES = (NOISE_FREE, 1e6, 1e5, 1e4, 1e3)  # electrons in a pattern
 BATCH = 64
@@ -42,36 +40,24 @@ Predict = Callable[[np.ndarray], np.ndarray]
 Answers = tuple[dict[str, Metric], dict[str, np.ndarray]]
 
 
-def evaluate(
-    variant: str,
-    dataset: Dataset,
-    models: dict[str, keras.Model],
-    curves: dict[str, dict[str, list[float]]],
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> Evaluation:
-    """Measure trained networks on the test split, beside all baselines; see `Study.evaluate`."""
-    bench = Bench(variant, dataset, models, curves, seed)
+def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluation:
+    """Measure trained networks on the test split, beside all baselines."""
+    bench = Bench(trained)
     stages = [class_stage, step_stage, baseline_stage, picture_stage]
-    if variant == "faithful":
+    if trained.variant == "faithful":
         stages += [step_fraction_stage, ablation_stage]
     return in_stages(stages, bench, progress).defined()
 
 
 class Bench:
-    """The samples of the test split, and the networks that are measured on them.
+    """The samples of the test split, and the networks that are measured on them."""
 
-    Parameters
-    ----------
-    variant, dataset, models, curves, seed
-        As `evaluate` takes them.
-    """
-
-    def __init__(self, variant: str, dataset: Dataset, models: dict, curves: dict, seed: int):
-        self.dataset, self.models, self.curves, self.seed = dataset, models, curves, seed
-        self.columns = columns_of(variant, dataset)
-        self.questions = questions(variant, self.columns)
-        self.rows = {split: dataset.rows(split) for split in ("train", "validation", "test")}
+    def __init__(self, trained: Trained):
+        self.dataset, self.seed = trained.dataset, trained.seed
+        self.models, self.curves = trained.models, trained.curves
+        self.questions: dict[str, Question] = {n: t.context for n, t in trained.tasks.items()}
+        self.columns = self.questions[CLASS_TASK].columns
+        self.rows = {split: self.dataset.rows(split) for split in SPLITS}
 
     def ask(self, task: str, examples: np.ndarray, dose: float = NOISE_FREE) -> np.ndarray:
         """Return a network's answers, ``(n, n_outputs)``."""
@@ -366,16 +352,14 @@ def line_question(bench: Bench, thickness: int) -> Question:
         lines = columns.lines(rows)
         return lines[columns.line_places(lines)[1] == thickness]
 
-    return Question(2, examples, columns.line_patterns, columns.line_labels, columns.training_rows)
+    return Question(2, examples, columns.line_patterns, columns.line_labels, columns)
 
 
 def step_question(bench: Bench, thickness: int) -> Question:
     """Return the question for the step position, as a number, for one thickness."""
     columns = bench.columns
     examples = partial(columns.steps, thicknesses=[thickness])
-    return Question(
-        1, examples, columns.step_patterns, columns.step_fractions, columns.training_rows
-    )
+    return Question(1, examples, columns.step_patterns, columns.step_fractions, columns)
 
 
 def baseline_hits(

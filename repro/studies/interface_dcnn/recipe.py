@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,6 +34,9 @@ from repro.studies.interface_dcnn.model import (
 from repro.studies.interface_dcnn.simulate import N_CLASSES
 from repro.study import Task
 from repro.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    import keras
 
 CLASS_TASK = "rough_or_diffuse"
 MAX_POOLING = "ablation_max_pooling"
@@ -126,20 +130,20 @@ class Question:
         From numbers of examples to patterns, ``(n, n_positions, n_bins, n_bins)``.
     answers : callable
         From numbers of examples to classes or numbers, ``(n,)``.
-    training_rows : numpy.ndarray
-        Indices of the training split's samples, which set the scale of the inputs.
+    columns : Columns
+        The samples that the examples are of; those of the training split set the inputs' scale.
     """
 
     n_outputs: int
     examples: Callable[[np.ndarray], np.ndarray]
     patterns: Callable[[np.ndarray], np.ndarray]
     answers: Callable[[np.ndarray], np.ndarray]
-    training_rows: np.ndarray
+    columns: Columns
 
     @cached_property
     def scale(self) -> Scale:
         """Mean and deviation of the training examples."""
-        return Scale.of(self.patterns(self.examples(self.training_rows)))
+        return Scale.of(self.patterns(self.examples(self.columns.training_rows)))
 
     @property
     def loss(self) -> str:
@@ -153,6 +157,18 @@ class Question:
     def probabilities(self, answers: np.ndarray) -> np.ndarray:
         """Return the probabilities of the classes that a network's answers stand for."""
         return answers
+
+    def task(self, name: str, build_model: Callable[[], keras.Model], recipe: Recipe) -> Task:
+        """Return the training of a network that is asked this."""
+        return Task(
+            name,
+            build_model,
+            self.load,
+            recipe,
+            self.examples,
+            self.augmented,
+            context=self,
+        )
 
     def load(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return input and answer of examples."""
@@ -195,17 +211,13 @@ class SoftlyOfAnyThickness(OfAnyThickness):
 
 def rough_or_diffuse(columns: Columns) -> Question:
     """Ask for the class of a line at any thickness."""
-    return Question(
-        2, columns.lines, columns.line_patterns, columns.line_labels, columns.training_rows
-    )
+    return Question(2, columns.lines, columns.line_patterns, columns.line_labels, columns)
 
 
 def step_position(columns: Columns, thicknesses: list[int]) -> Question:
     """Ask for the class of a step's position, from patterns averaged over the cell."""
     examples = partial(columns.steps, thicknesses=thicknesses)
-    return Question(
-        N_CLASSES, examples, columns.step_patterns, columns.step_labels, columns.training_rows
-    )
+    return Question(N_CLASSES, examples, columns.step_patterns, columns.step_labels, columns)
 
 
 def step_fraction(columns: Columns, thicknesses: list[int]) -> Question:
@@ -216,9 +228,7 @@ def step_fraction(columns: Columns, thicknesses: list[int]) -> Question:
 def step_position_of_line(columns: Columns, thicknesses: list[int]) -> Question:
     """Ask for the class of a step's position from a single line."""
     examples = partial(columns.step_lines, thicknesses=thicknesses)
-    return Question(
-        N_CLASSES, examples, columns.line_patterns, columns.line_step_labels, columns.training_rows
-    )
+    return Question(N_CLASSES, examples, columns.line_patterns, columns.line_step_labels, columns)
 
 
 def tasks(variant: str, preset: str, dataset: Dataset) -> list[Task]:
@@ -259,7 +269,7 @@ def improved_questions(columns: Columns) -> dict[str, Question]:
             partial(columns.steps, thicknesses=everything),
             columns.step_lines_together,
             lambda examples: soft_class(columns.step_fractions(examples)),
-            columns.training_rows,
+            columns,
             thickness=lambda examples: columns.thickness_input(columns.step_places(examples)[1]),
         ),
     }
@@ -282,7 +292,7 @@ def improved_task(name: str, question: Question, columns: Columns, scale: Improv
     )
     shape = (*columns.example_shape, 1 if is_class else columns.simulation.n_lines)
     build = partial(improved_network, shape, question.n_outputs, scale.width)
-    return Task(name, build, question.load, recipe, question.examples, question.augmented)
+    return question.task(name, build, recipe)
 
 
 def faithful_questions(columns: Columns) -> dict[str, Question]:
@@ -317,4 +327,4 @@ def faithful_task(name: str, question: Question, columns: Columns, scale: Faithf
     build = partial(
         published_network, (*columns.example_shape, 1), question.n_outputs, architecture
     )
-    return Task(name, build, question.load, recipe, question.examples, question.augmented)
+    return question.task(name, build, recipe)

@@ -9,7 +9,7 @@ the forward model), ``nominal_refined/`` (the same from the nominal film), ``lea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -30,6 +30,7 @@ from repro.studies.mamba.extract import (
 from repro.studies.mamba.recipe import PARTS, as_channels, normalise
 from repro.studies.mamba.refine import Refinement, RefinementSettings, refine
 from repro.studies.mamba.simulate import BRAGG, N_L, N_RODS, ROD_H, ROD_K, Film
+from repro.study import History, Trained
 
 CLOSE = 1e-3  # [Å] an atom nearer to its true place counts as found
 SMALL_ATOMS = ("B", "O1", "O2")  # O3 stands at the height of O2
@@ -72,23 +73,17 @@ EFFORT = {
 }
 
 
-def evaluate(
-    variant: str,
-    dataset: Dataset,
-    models: dict[str, keras.Model],
-    curves: dict[str, dict[str, list[float]]],
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> Evaluation:
-    """Measure trained networks on the test split, beside all baselines; see `Study.evaluate`."""
+def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluation:
+    """Measure trained networks on the test split, beside all baselines."""
     stages = [network_stage, reference_stage]
-    if variant == "improved":
+    if trained.variant == "improved":
         stages += [refinement_stage]
-        if dataset.spec.experiment == SWEEP_EXPERIMENT:
+        if trained.dataset.spec.experiment == SWEEP_EXPERIMENT:
             stages += [noise_stage, rods_stage]
-    bench = Bench(dataset, partial(predict_field, models, dataset), seed)
+    network = partial(predict_field, trained.models, trained.dataset)
+    bench = Bench(trained.dataset, network, trained.seed)
     found = in_stages(stages, bench, progress)
-    return replace(found, metrics=plateau(curves) | found.metrics)
+    return replace(found, metrics=plateau(trained.curves) | found.metrics)
 
 
 class Bench:
@@ -208,7 +203,7 @@ def _layers(by_layer: dict[str, float], quantity: str) -> list[float]:
     return [value for name, value in by_layer.items() if name.startswith(f"r2/{quantity}/")]
 
 
-def plateau(curves: dict[str, dict[str, list[float]]]) -> dict[str, Metric]:
+def plateau(curves: Mapping[str, History]) -> dict[str, Metric]:
     """Return by how much the last sixth of the epochs improved each network's best loss."""
     metrics = {}
     for task, columns in curves.items():

@@ -21,8 +21,8 @@ import numpy as np
 
 from repro.datasets.atomic import replacing
 from repro.errors import NotPossibleHere, ReproError
+from repro.study import Archive
 
-DATA_SPEC, SUFFIX = "rheed_sto", ".npz"
 URL = (
     "https://raw.githubusercontent.com/hasanjawad001/rheed-universal-translator/"
     "HEAD/inputs/rheed_stoich_data.npz"
@@ -349,3 +349,8 @@ def _full_scale(brightest: float, source: str) -> int:
             "or counts of 8, 12 or 16 bits."
         )
     return fitting[0]
+
+
+ARCHIVE = Archive(
+    data_spec="rheed_sto", suffix=".npz", read=read_archive, arrays=arrays, fetch=fetch
+)

@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import keras
 import numpy as np
 
-from repro.datasets.store import Dataset
 from repro.evaluation.metrics import Evaluation, Metric, bootstrap_interval, in_stages
 from repro.seeds import generator
 from repro.studies.rheed_translator.archive import resized
@@ -23,11 +21,10 @@ from repro.studies.rheed_translator.recipe import (
     GATED,
     REPEAT,
     SCALES,
-    Films,
     Network,
-    networks,
 )
 from repro.studies.rheed_translator.translation import Answers
+from repro.study import Trained
 
 N_TEST_FILMS = 7  # of the published split
 N_DRAWS = 2000
@@ -39,41 +36,28 @@ Metrics = dict[str, Metric]
 Arrays = dict[str, np.ndarray]
 
 
-def evaluate(
-    variant: str,
-    dataset: Dataset,
-    models: dict[str, keras.Model],
-    curves: dict[str, dict[str, list[float]]],
-    seed: int,
-    progress: Callable[[int, int], None],
-) -> Evaluation:
-    """Measure trained translators on films they did not see; see `Study.evaluate`."""
-    bench = Bench(variant, dataset, models, curves, seed)
+def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluation:
+    """Measure trained translators on films they did not see."""
+    bench = Bench(trained)
     stages = [memory_stage, sweep_stage]
     stages += [held_out_stage] if bench.folds else []
     stages += [repeated_stage] if bench.repeats else []
     stages += [gated_stage] if bench.gated else []
     stages += [test_stage] if len(bench.test) else []
     found = in_stages(stages, bench, progress).defined()
-    kind = {"is_synthetic": np.array(dataset.spec.card.kind == "simulated")}
+    kind = {"is_synthetic": np.array(trained.dataset.spec.card.kind == "simulated")}
     return replace(found, arrays=found.arrays | kind)
 
 
 class Bench:
-    """The films, and the networks that are measured on them.
+    """The films, and the networks that are measured on them."""
 
-    Parameters
-    ----------
-    variant, dataset, models, curves, seed
-        As `evaluate` takes them.
-    """
-
-    def __init__(self, variant: str, dataset: Dataset, models: dict, curves: dict, seed: int):
-        self.models, self.curves, self.seed = models, curves, seed
-        self.films, self.test = Films.of(dataset), dataset.rows("test")
-        self.size = SCALES[dataset.spec.preset].size
-        named = networks(variant, dataset.spec.preset, dataset)
+    def __init__(self, trained: Trained):
+        self.models, self.curves, self.seed = trained.models, trained.curves, trained.seed
+        named: dict[str, Network] = {name: t.context for name, t in trained.tasks.items()}
         self.all = named[ALL]
+        self.films, self.test = self.all.films, trained.dataset.rows("test")
+        self.size = SCALES[trained.dataset.spec.preset].size
         self.folds, self.repeats, self.gated = (
             {name: network for name, network in named.items() if name.startswith(kind)}
             for kind in (FOLD, REPEAT, GATED)

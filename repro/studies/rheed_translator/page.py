@@ -14,7 +14,6 @@ import traceback
 import webbrowser
 from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from repro.errors import NotPossibleHere, ReproError
 from repro.studies.rheed_translator import markup
 from repro.studies.rheed_translator.predict import Translator
 from repro.studies.rheed_translator.uploads import read_upload
+from repro.study import Trained
 
 ADDRESS = "127.0.0.1"
 KINDS = "png, jpg, tif or npy, 8- or 16-bit"
@@ -53,13 +53,13 @@ OPTIONS = {
 _served: list[Translator] = []
 
 
-def serve(folder: Path, port: int = 8501, open_browser: bool = True) -> None:
+def serve(open_trained: Callable[[], Trained], port: int = 8501, open_browser: bool = True) -> None:
     """Show a trained run's page to this machine's user until Ctrl-C.
 
     Parameters
     ----------
-    folder : Path
-        The run's folder.
+    open_trained : callable
+        Opens the run; called once the page is known to be possible.
     port : int
         The port on this machine; 0 takes a free one.
     open_browser : bool
@@ -70,11 +70,11 @@ def serve(folder: Path, port: int = 8501, open_browser: bool = True) -> None:
     NotPossibleHere
         If Streamlit is not installed.
     ReproError
-        If the port is taken, or the folder holds no trained translator.
+        If the port is taken, or the run is of a variant that has no page.
     """
-    from repro.studies.rheed_translator.trained import open_translator
+    from repro.studies.rheed_translator.trained import translator_of
 
-    serve_translator(partial(open_translator, folder), port, open_browser)
+    serve_translator(lambda: translator_of(open_trained()), port, open_browser)
 
 
 def serve_translator(open_it: Callable[[], Translator], port: int, open_browser: bool) -> None:

@@ -179,6 +179,7 @@ class Network:
             self.recipe,
             augmented=self.augmented if alters_films else None,
             held_out=self.held_out,
+            context=self,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from threading import Lock
 
 import keras
@@ -10,14 +9,11 @@ import numpy as np
 
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
-from repro.runs import DATA_FILE, network_folder, open_data, read_run_files
 from repro.studies.rheed_translator.predict import Neighbour, Reading
 from repro.studies.rheed_translator.preparation import LEVEL
-from repro.studies.rheed_translator.recipe import ALL, Films, networks
+from repro.studies.rheed_translator.recipe import ALL, Films, Network
 from repro.studies.rheed_translator.translation import Answers, Ours
-from repro.training.fit import load_model
-
-STUDY = "rheed_translator"
+from repro.study import Trained
 
 
 class TrainedTranslator:
@@ -87,35 +83,17 @@ def of_full_range(image: np.ndarray) -> np.ndarray:
     return (image - image.min()) / max(float(np.ptp(image)), np.finfo(np.float32).tiny)
 
 
-def open_translator(folder: str | Path, seed: int | None = None) -> TrainedTranslator:
-    """Return the trained translator of a run.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        A run of the variant improved.
-    seed : int, optional
-        Which of its seeds; the lowest by default.
+def translator_of(trained: Trained) -> TrainedTranslator:
+    """Return the translator of a trained run.
 
     Raises
     ------
     ReproError
-        If the folder holds no such run, or it is not trained to the end.
+        If it is not of the variant improved, the only one that states an interval.
     """
-    folder = Path(folder)
-    runs = {run.seed: run for run in read_run_files(folder)}
-    if not runs:
-        raise ReproError(f"{folder} holds no run: make one with `repro run {STUDY} --data FILE`.")
-    seed = min(runs) if seed is None else seed
-    if seed not in runs:
-        raise ReproError(f"{folder} has no seed {seed}: it has {', '.join(map(str, runs))}.")
-    choices = runs[seed].choices
-    if (choices.study, choices.variant) != (STUDY, "improved"):
+    network: Network = trained.tasks[ALL].context
+    if trained.variant != "improved":
         raise ReproError(
-            f"{folder} holds a run of {choices.study}, variant {choices.variant}: only {STUDY}, "
-            "variant improved, tells an interval; give a run of it."
+            f"The variant {trained.variant} states no interval: give a run of the variant improved."
         )
-    dataset = open_data(choices, folder / DATA_FILE)
-    network = networks(choices.variant, choices.preset, dataset)[ALL]
-    trained = load_model(network.translation.build, network_folder(folder, seed, ALL))
-    return TrainedTranslator(dataset, network.translation, trained)
+    return TrainedTranslator(trained.dataset, network.translation, trained.models[ALL])

@@ -12,7 +12,13 @@ from repro.studies.interface_dcnn.baselines import FEATURES
 from repro.studies.interface_dcnn.evaluate import Bench, calibration, confusion
 from repro.studies.interface_dcnn.examples import NOISE_FREE
 from repro.studies.interface_dcnn.recipe import CLASS_TASK, MAX_POOLING, questions, tasks
-from repro.study import get_study
+from repro.study import Trained, get_study
+
+
+def trained_of(variant, dataset, models, curves, seed=0):
+    """Return networks in the place of those that the study trains."""
+    named = {task.name: task for task in tasks(variant, "smoke", dataset)}
+    return Trained(variant, dataset, named, models, curves, seed)
 
 
 class Truth:
@@ -56,9 +62,8 @@ def calls():
 @pytest.fixture(scope="module")
 def evaluation(dataset, knowing, curves, calls):
     """Return what is found of networks that know all answers."""
-    return evaluate.evaluate(
-        "faithful", dataset, knowing, curves, 0, lambda *call: calls.append(call)
-    )
+    trained = trained_of("faithful", dataset, knowing, curves)
+    return evaluate.evaluate(trained, lambda *call: calls.append(call))
 
 
 class Guess:
@@ -179,7 +184,8 @@ def test_pictures_show_a_step_and_an_intermixed_sample_of_the_test_split(evaluat
 def test_the_same_seed_gives_the_same_numbers_and_another_other_noise(dataset, guessing):
     for stage in (evaluate.class_stage, evaluate.step_stage):
         first, again, other = (
-            values(stage(Bench("improved", dataset, guessing, {}, seed))) for seed in (0, 0, 1)
+            values(stage(Bench(trained_of("improved", dataset, guessing, {}, seed))))
+            for seed in (0, 0, 1)
         )
         # Of a split without the like, a share is not a number.
         np.testing.assert_equal(first, again)
@@ -190,7 +196,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_other_noise(dataset, g
 
 
 def test_doses_do_not_alter_what_is_measured_without_noise(dataset, guessing, monkeypatch):
-    bench = Bench("improved", dataset, guessing, {}, 0)
+    bench = Bench(trained_of("improved", dataset, guessing, {}, 0))
     stages = evaluate.class_stage, evaluate.step_stage
     before = [values(stage(bench)) for stage in stages]
     monkeypatch.setattr(evaluate, "DOSES", (NOISE_FREE, 30.0))
@@ -202,7 +208,7 @@ def test_doses_do_not_alter_what_is_measured_without_noise(dataset, guessing, mo
 
 
 def test_noise_is_the_same_for_the_same_purpose_and_differs_between_purposes(dataset, guessing):
-    bench = Bench("improved", dataset, guessing, {}, 0)
+    bench = Bench(trained_of("improved", dataset, guessing, {}, 0))
     patterns = bench.columns.line_patterns(np.arange(2))
     one, again, other = (bench.noisy(patterns, purpose, 1e4) for purpose in ("a", "a", "b"))
     np.testing.assert_array_equal(one, again)
@@ -215,7 +221,7 @@ def test_noise_is_the_same_for_the_same_purpose_and_differs_between_purposes(dat
 
 def test_a_network_is_asked_about_the_examples_in_their_order(dataset):
     networks = {task.name: task.build_model() for task in tasks("improved", "smoke", dataset)}
-    bench = Bench("improved", dataset, networks, {}, 0)
+    bench = Bench(trained_of("improved", dataset, networks, {}, 0))
     examples = bench.columns.steps(bench.rows["test"], [0, 1])
     inputs, _ = bench.questions["step"].load(examples[::-1])
     found, expected = bench.ask("step", examples), np.asarray(networks["step"](inputs))[::-1]
@@ -224,7 +230,7 @@ def test_a_network_is_asked_about_the_examples_in_their_order(dataset):
 
 
 def test_structures_are_unseen_if_their_depth_is_not_in_training(dataset, guessing):
-    bench = Bench("improved", dataset, guessing, {}, 0)
+    bench = Bench(trained_of("improved", dataset, guessing, {}, 0))
     depths, mixed = dataset.array("step_depth"), dataset.array("is_intermixed") == 1
     known = {depths[row] for row in dataset.rows("train") if not mixed[row]}
     samples = np.arange(38)

@@ -4,8 +4,9 @@ import pytest
 from repro.datasets.build import build
 from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset
-from repro.measured import import_archive, judged_by
-from repro.runs import Choices, prepare_and_train
+from repro.runs.choices import Choices
+from repro.runs.data import import_archive, judged_by
+from repro.runs.whole import prepare_and_train
 from repro.study import get_study
 
 N_TRAINING, N_VALIDATION, N_TEST = 12, 2, 4
@@ -39,7 +40,7 @@ def measured(archives, tmp_path_factory):
     """The data set of the archive ``grown``: all of its films are learnt from."""
     out = tmp_path_factory.mktemp("measured") / "data.h5"
     study = get_study("rheed_translator")
-    return Dataset.open(import_archive(study, archives["grown"], out, "smoke", None, {}))
+    return import_archive(study, archives["grown"], out, Choices(study=study.name))
 
 
 @pytest.fixture(scope="session")

@@ -8,15 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from repro.datasets.store import Dataset
-from repro.measured import import_archive
+from repro.runs.choices import Choices
+from repro.runs.data import import_archive
 from repro.studies.rheed_translator import evaluate as room
 from repro.studies.rheed_translator import recipe
 from repro.studies.rheed_translator.archive import resized
 from repro.studies.rheed_translator.evaluate import Group, evaluate, four_paths, intervals, reading
 from repro.studies.rheed_translator.recipe import ALL, Films, networks
 from repro.studies.rheed_translator.translation import Answers
-from repro.study import get_study
+from repro.study import Trained, get_study
 
 CURVES = {ALL: {"epoch": [0.0, 1.0], "loss": [2.0, 0.5]}}
 RANGE = 37.5  # of Sr content, at most, in synthetic films
@@ -95,7 +95,8 @@ def evaluation_of(variant, dataset, model, seed=0, progress=silent):
         if isinstance(model, dict)
         else dict.fromkeys(networks(variant, "smoke", dataset), model)
     )
-    return evaluate(variant, dataset, models, CURVES, seed, progress)
+    tasks = {task.name: task for task in recipe.tasks(variant, "smoke", dataset)}
+    return evaluate(Trained(variant, dataset, tasks, models, CURVES, seed), progress)
 
 
 def answers(n=6, size=(20, 30)):
@@ -456,7 +457,9 @@ def test_too_few_films_to_hold_any_out_are_measured_all_the_same(dataset, tmp_pa
         stoich=dataset.array("stoichiometry")[:5],
     )
     study = get_study("rheed_translator")
-    path = import_archive(study, tmp_path / "few.npz", tmp_path / "data.h5", "smoke", None, {})
-    found = evaluation_of("faithful", Dataset.open(path), Constant(0.5))
+    few = import_archive(
+        study, tmp_path / "few.npz", tmp_path / "data.h5", Choices(study=study.name)
+    )
+    found = evaluation_of("faithful", few, Constant(0.5))
     assert "train/mae" in found.metrics
     assert not any(name.startswith(("held_out", "test", "gated")) for name in found.metrics)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from repro.datasets.store import Dataset
 from repro.errors import NotPossibleHere, ReproError
-from repro.runs import DATA_FILE
+from repro.runs.folder import DATA_FILE
 from repro.studies.rheed_translator import markup, page
 from repro.studies.rheed_translator.predict import Reading
 

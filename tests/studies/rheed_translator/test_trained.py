@@ -7,13 +7,14 @@ import pytest
 
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
-from repro.runs import DATA_FILE, newest_run
-from repro.studies.rheed_translator.trained import of_full_range, open_translator
+from repro.runs.folder import DATA_FILE, newest_run
+from repro.runs.run import Run
+from repro.studies.rheed_translator.trained import of_full_range, translator_of
 
 
 @pytest.fixture(scope="module")
 def translator(run):
-    return open_translator(run)
+    return translator_of(Run.open(run).trained(3))
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +73,14 @@ def test_full_range_keeps_the_picture():
 
 
 def test_another_seed_is_opened_by_its_number_and_an_absent_one_named(run):
-    assert open_translator(run, seed=4).n_films == 9
+    assert translator_of(Run.open(run).trained(4)).n_films == 9
     with pytest.raises(ReproError, match="has no seed 9: it has 3, 4"):
-        open_translator(run, seed=9)
+        Run.open(run).trained(9)
 
 
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(ReproError, match="holds no run"):
-        open_translator(tmp_path)
+        Run.open(tmp_path)
 
 
 def test_the_newest_run_is_found_below_the_working_folder(run, monkeypatch, tmp_path):

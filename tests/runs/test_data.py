@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from repro.datasets.build import load_generator
-from repro.runs import Choices, Display, build_data, duration, resolve_spec
+from repro.runs.choices import Choices
+from repro.runs.data import build_data, duration
+from repro.runs.display import Display
+from repro.study import get_study
 
 
 @pytest.mark.parametrize(
@@ -42,8 +44,8 @@ def test_only_a_long_build_is_told_of_before_it_begins(
     springs, tmp_path, monkeypatch, per_sample, texts
 ):
     choices, notes = Choices(study=springs), Notes()
-    generator = load_generator(resolve_spec(choices).generator)
-    trial = f"{generator.__module__}.seconds_per_sample"
-    monkeypatch.setattr(trial, lambda parameters: per_sample, raising=False)
+    monkeypatch.setattr(
+        f"{get_study(springs).package}.simulate.seconds_per_sample", lambda p: per_sample
+    )
     build_data(choices, tmp_path / "data.h5", display=notes)
     assert notes.texts == texts

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from repro import recording
 from repro.datasets.build import build
 from repro.datasets.store import Dataset
+from repro.runs import record
 from repro.study import get_study
 
 
@@ -21,7 +21,7 @@ def dataset(springs, tmp_path):
 
 
 def test_held_out_samples_validate_a_network_that_never_sees_them(springs, dataset):
-    (task,) = get_study(springs).tasks("faithful", "smoke", dataset)
+    (task,) = get_study(springs).list_tasks("faithful", "smoke", dataset)
     assert [list(part) for part in task.examples_of(dataset)] == [[0, 1, 2, 3, 4], [5, 6]]
     fold = replace(task, held_out=(1, 3))
     assert [list(part) for part in fold.examples_of(dataset)] == [[0, 2, 4], [1, 3]]
@@ -33,22 +33,22 @@ def test_held_out_samples_validate_a_network_that_never_sees_them(springs, datas
 
 
 def test_a_record_keeps_one_curve_and_entry_of_networks_that_hold_samples_out(springs, dataset):
-    (task,) = get_study(springs).tasks("faithful", "smoke", dataset)
+    (task,) = get_study(springs).list_tasks("faithful", "smoke", dataset)
     folds = [replace(task, name=f"fold_{i}", held_out=(i,)) for i in range(3)]
     tasks = [task, *folds, replace(folds[0], name="other", recipe=replace(task.recipe, epochs=9))]
     models = {t.name: t.build_model() for t in tasks}
-    assert list(recording.network_entries(tasks, models)) == ["stiffness", "other"]
+    assert list(record.network_entries(tasks, models)) == ["stiffness", "other"]
     curves = {t.name: {"0": {"epoch": [1.0], "loss": [0.5]}} for t in tasks}
-    assert recording.recorded_curves(tasks, curves) == {"stiffness": curves["stiffness"]}
+    assert record.recorded_curves(tasks, curves) == {"stiffness": curves["stiffness"]}
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends_and_its_best_epoch():
     epochs = np.arange(1.0, 1001.0)
     losses = np.abs(epochs - 333) + 1
     columns = {"epoch": epochs.tolist(), "loss": losses.tolist(), "val_loss": losses.tolist()}
-    kept = recording.thinned(columns)
-    assert len(kept["epoch"]) <= recording.MOST_EPOCHS + 1
+    kept = record.thinned(columns)
+    assert len(kept["epoch"]) <= record.MOST_EPOCHS + 1
     assert {1.0, 333.0, 1000.0} <= set(kept["epoch"])
     assert kept["val_loss"] == [losses[int(e) - 1] for e in kept["epoch"]]
     short = {"epoch": [1.0, 2.0], "loss": [2.0, 1.0]}
-    assert recording.thinned(short) == short
+    assert record.thinned(short) == short

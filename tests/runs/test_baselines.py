@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from repro import results
 from repro.errors import ReproError
 from repro.evaluation.records import read_record
+from repro.runs import baselines as results
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RECORDS = ROOT / "results" / "records"
 
 

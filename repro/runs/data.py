@@ -1,0 +1,306 @@
+"""The data set of a run: built, made of an archive of measured samples, or opened.
+
+A study that takes archives says so by its `Archive`. What is made of one is a data set like any
+other, of which every sample is learnt from; another archive can judge what was trained on it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from repro.datasets.spec import ResolvedSpec, load_spec
+from repro.datasets.store import Dataset, write_dataset
+from repro.errors import ReproError
+from repro.runs.choices import Choices
+from repro.runs.display import SILENT, Display
+from repro.runs.folder import BUILD_TIME_FILE, DATA_FILE, SOURCE_FILE, write_text
+from repro.study import Archive, Study, get_study
+from repro.training.world import ALONE, World
+
+WORTH_TELLING_S = 60.0  # of a build [s]
+HASHES = ("sha256", "test_sha256")  # of the archives, among the parameters
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set, and the name of the file that it was given as; None if it was built."""
+
+    dataset: Dataset
+    source: str | None
+
+
+def prepare(
+    choices: Choices,
+    folder: Path,
+    given: Path | None = None,
+    workers: int = 1,
+    display: Display = SILENT,
+    world: World = ALONE,
+) -> Data:
+    """Return the data set to train on: what was given, or one built in the run's folder.
+
+    Parameters
+    ----------
+    choices, folder
+        What is trained, and where the run lies.
+    given : Path, optional
+        A built data set, or an archive of measurements, of which one in `folder` is made.
+    workers : int
+        Processes that build the data set.
+    display : Display
+        Where progress goes.
+    world : World
+        The processes that train together, of which one builds.
+
+    Raises
+    ------
+    ReproError
+        If what is there is another data set than the choices ask for.
+    """
+    study = get_study(choices.study)
+    archive, own = as_archive(study, given), folder / DATA_FILE
+    if archive is not None:
+        world.lead(partial(_import_once, choices, study, archive, own))
+    elif given is None:
+        world.lead(partial(_build_once, choices, own, workers, display))
+    path = own if given is None or archive else given
+    return Data(open_data(choices, path), given.name if given else None)
+
+
+def of_run(choices: Choices, folder: Path, given: Path | None, archive: Path | None) -> Data:
+    """Return the data set that a run in a folder was trained on.
+
+    Parameters
+    ----------
+    choices, folder
+        Of the run.
+    given : Path, optional
+        The data set, if it does not lie in the folder.
+    archive : Path, optional
+        The same if it is an archive, which only judges.
+
+    Raises
+    ------
+    ReproError
+        If it is missing, or another than the choices ask for.
+    """
+    path = folder / DATA_FILE if given is None or archive else given
+    if path != given and not path.exists():
+        raise ReproError(f"{folder} has no {DATA_FILE}: give its data set with --data FILE.")
+    made_of = folder / SOURCE_FILE
+    if given is None or archive:
+        source = made_of.read_text(encoding="utf-8").strip() if made_of.exists() else None
+    else:
+        source = given.name
+    return Data(open_data(choices, path), source)
+
+
+def build_data(
+    choices: Choices,
+    path: Path,
+    workers: int = 1,
+    display: Display = SILENT,
+    seed: int | None = None,
+    scheduler: str | None = None,
+) -> Path:
+    """Build the data set that the choices ask for, or return it if it is there.
+
+    Raises
+    ------
+    ReproError
+        If the file holds another data set, or a choice does not exist.
+    NotPossibleHere
+        If the dask cluster of the scheduler cannot be used.
+    """
+    from repro.datasets.build import build, estimate_seconds
+
+    spec = choices.resolve_spec(seed)
+    seconds = None if scheduler else estimate_seconds(spec, path, workers)
+    if seconds is not None and seconds > WORTH_TELLING_S:
+        display.announce(f"data {spec.name} {choices.preset}: {duration(seconds)} on this machine")
+    with display.bar(f"data {spec.name} {choices.preset}") as progress:
+        return build(spec, path, workers=workers, progress=progress, scheduler=scheduler)
+
+
+def duration(seconds: float) -> str:
+    """Say in words about how long something takes."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"about {seconds / size:.0f} {unit}"
+    return f"about {seconds:.0f} seconds"
+
+
+def open_data(choices: Choices, path: Path) -> Dataset:
+    """Open a data set that was built before, and check that it is one the choices allow.
+
+    Raises
+    ------
+    ReproError
+        If it belongs to another study, preset or experiment, or a data setting differs.
+    """
+    dataset, study = Dataset.open(path), get_study(choices.study)
+    wanted = _resolve_like(study, dataset.spec, choices)
+    for what in ("study", "preset", "experiment"):
+        have, want = vars(dataset.spec)[what], vars(wanted)[what]
+        if have != want:
+            raise ReproError(
+                f"{path.name} was built for the {what} {have}, this run asks for {want}: "
+                f"choose the same {what}, or another file."
+            )
+    if dataset.spec.fingerprint != wanted.fingerprint:
+        raise ReproError(
+            f"{path.name} was built with other parameters than this run asks for: give the "
+            f"--set values it was built with, or build another."
+        )
+    return dataset
+
+
+# ---- archives of measured samples
+
+
+def as_archive(study: Study, given: Path | None) -> Path | None:
+    """Return a file if it is an archive that the study takes, by its name; else None."""
+    if given is None or study.archive is None:
+        return None
+    return given if given.suffix == _archive_of(study).suffix else None
+
+
+def check_archive(study: Study, archive: Path) -> None:
+    """Refuse an archive that cannot be read.
+
+    Raises
+    ------
+    ReproError
+        Naming its fault.
+    """
+    _archive_of(study).read(archive)
+
+
+def import_archive(study: Study, archive: Path, out: Path, choices: Choices) -> Dataset:
+    """Make a data set of an archive, every sample in the training split.
+
+    Parameters
+    ----------
+    study : Study
+        Whose archive it is.
+    archive : Path
+        The archive.
+    out : Path
+        The data set; left untouched if it is that of this archive already.
+    choices : Choices
+        Preset, experiment and settings of the archives' data spec, such as the size of images.
+
+    Raises
+    ------
+    ReproError
+        If the archive is not as the study takes it, or ``out`` is another data set.
+    """
+    kind = _archive_of(study)
+    content = kind.read(archive)
+    of_archive = {"train": len(content), "validation": 0, "test": 0, "sha256": content.sha256}
+    spec = _resolve_archive(kind, choices, of_archive)
+    return _write_once(out, spec, kind.arrays(content, spec.parameters))
+
+
+def judged_by(study: Study, trained_on: Dataset, archive: Path, out: Path) -> Dataset:
+    """Return the data set whose test split is what an archive has and the training did not.
+
+    Parameters
+    ----------
+    study : Study
+        Whose archive it is.
+    trained_on : Dataset
+        What the networks were trained on; its training split stays.
+    archive : Path
+        Other samples, or the same archive: then the data set itself is returned.
+    out : Path
+        The data set to make; returned if it is that of this archive already.
+
+    Raises
+    ------
+    ReproError
+        If the networks were not trained on an archive, or this one is not as the study takes it or
+        has nothing new.
+    """
+    kind, parameters = _archive_of(study), trained_on.spec.parameters
+    if trained_on.spec.name != kind.data_spec:
+        raise ReproError(
+            f"The networks were trained on {trained_on.spec.card.kind} samples: train them on an "
+            "archive with --data FILE to judge them by another."
+        )
+    content = kind.read(archive)
+    if content.sha256 == parameters["sha256"]:
+        return trained_on
+    rows = np.concatenate([trained_on.rows(split) for split in ("train", "validation")])
+    known = {name: trained_on.array(name)[rows] for name in trained_on.names}
+    others = kind.arrays(content, parameters)
+    new = ~_among(others, known)
+    if not new.any():
+        raise ReproError(f"{archive.name} has only samples that the networks were trained on.")
+    counts = {**trained_on.spec.counts, "test": int(new.sum())}
+    parameters = {**parameters, "test_sha256": content.sha256}
+    spec = trained_on.spec.model_copy(update={"counts": counts, "parameters": parameters})
+    both = {name: np.concatenate([known[name], others[name][new]]) for name in known}
+    return _write_once(out, spec, both)
+
+
+def _archive_of(study: Study) -> Archive:
+    return study.provided("archive")
+
+
+def _build_once(choices: Choices, own: Path, workers: int, display: Display) -> None:
+    if not own.exists():
+        start = time.perf_counter()
+        build_data(choices, own, workers, display)
+        write_text(own.parent / BUILD_TIME_FILE, f"{time.perf_counter() - start:.3f}\n")
+
+
+def _import_once(choices: Choices, study: Study, archive: Path, own: Path) -> None:
+    import_archive(study, archive, own, choices)
+    write_text(own.with_name(SOURCE_FILE), f"{archive.name}\n")
+
+
+def _resolve_like(study: Study, made: ResolvedSpec, choices: Choices) -> ResolvedSpec:
+    """Return the data set that choices ask for, of the archives that one was made of if any."""
+    if study.archive is not None and made.name == _archive_of(study).data_spec:
+        hashes = {name: made.parameters[name] for name in HASHES}
+        return _resolve_archive(_archive_of(study), choices, {**made.counts, **hashes})
+    return choices.resolve_spec(made.seed)
+
+
+def _resolve_archive(
+    kind: Archive, choices: Choices, of_archive: dict[str, str | int]
+) -> ResolvedSpec:
+    for name in choices.data_settings:
+        if name in of_archive:
+            raise ReproError(f"--set {name}: the archive says that; leave it out.")
+    settings = {**choices.data_settings, **of_archive}
+    return load_spec(kind.data_spec).resolve(choices.preset, choices.experiment, settings)
+
+
+def _write_once(out: Path, spec: ResolvedSpec, arrays: dict[str, np.ndarray]) -> Dataset:
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_dataset(out, spec, [arrays])
+    dataset = Dataset.open(out)
+    if dataset.spec.fingerprint != spec.fingerprint:
+        raise ReproError(
+            f"{out} was made of another archive, or with other parameters: choose another folder."
+        )
+    return dataset
+
+
+def _among(samples: dict[str, np.ndarray], known: dict[str, np.ndarray]) -> np.ndarray:
+    """Return which samples are among the known ones, every variable equal, ``(n,)`` bool."""
+
+    def contents(arrays: dict[str, np.ndarray]) -> list[tuple[bytes, ...]]:
+        typed = [arrays[name].astype(known[name].dtype) for name in known]
+        return [tuple(value.tobytes() for value in values) for values in zip(*typed, strict=True)]
+
+    seen = set(contents(known))
+    return np.array([content in seen for content in contents(samples)])

@@ -1,0 +1,259 @@
+"""The record of a run: its metrics and verdicts, and all that explains them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from repro.bench.flops import network_cost
+from repro.errors import ReproError
+from repro.evaluation import provenance
+from repro.evaluation.metrics import Evaluation
+from repro.evaluation.records import (
+    DataEntry,
+    Environment,
+    FigureEntry,
+    Flags,
+    NetworkEntry,
+    Record,
+    RecordedMetric,
+    Timing,
+    write_record,
+)
+from repro.evaluation.verdicts import judge
+from repro.runs.folder import BUILD_TIME_FILE, RECORD_FILE
+from repro.study import History, Task
+
+if TYPE_CHECKING:
+    import keras
+
+    from repro.runs.run import Run
+
+MOST_EPOCHS = 120  # of a curve in a record
+HELD_OUT = "train with samples held out"  # the stage of all networks that do
+Curves = dict[str, dict[str, History]]  # by task and seed
+
+
+def write_failure(run: Run, reason: str) -> None:
+    """Write the record of a run that failed, unless it has a record."""
+    path = run.results / RECORD_FILE
+    if not path.exists():
+        write_record(assemble(run, {}, {}, {}, reason=reason), path)
+
+
+def assemble(
+    run: Run,
+    evaluations: Mapping[int, Evaluation],
+    figures: dict[str, FigureEntry],
+    models: Mapping[str, keras.Model],
+    evaluation_seconds: float | None = None,
+    reason: str = "",
+) -> Record:
+    """Put together the record of a run, verdicts included.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    evaluations : mapping
+        What was measured, by seed.
+    figures : dict
+        The figures that were drawn.
+    models : mapping
+        One trained network a task, of any seed, to count what it holds.
+    evaluation_seconds : float, optional
+        How long the evaluation took [s].
+    reason : str
+        Why the run failed; empty if it did not.
+    """
+    metrics, data, curves = recorded_metrics(evaluations), data_entry(run), read_curves(run)
+    environment = resolved_environment(run, curves)
+    record = Record(
+        study=run.study.name,
+        variant=run.choices.variant,
+        preset=run.choices.preset,
+        experiment=run.dataset.spec.experiment,
+        seeds=list(run.seeds),
+        status="failed" if reason else "ok",
+        reason=reason,
+        command=command(run, environment.flags),
+        metrics=metrics,
+        curves=recorded_curves(run.tasks.values(), curves),
+        figures=figures,
+        data=data,
+        networks=network_entries(run.tasks.values(), models) if models else {},
+        hashes=provenance.hashes(run.study.name, metrics, data, configuration(run), environment),
+        timings=timings(run, curves, evaluation_seconds),
+        environment=environment,
+        deviations=[*run.study.deviations, *run.dataset.spec.card.deviations],
+    )
+    verdicts = [judge(claim, [record]) for claim in run.study.claims.claims]
+    return record.model_copy(update={"verdicts": verdicts})
+
+
+def data_entry(run: Run) -> DataEntry:
+    """Return what a record says of the data set."""
+    spec = run.judged.spec
+    return DataEntry(
+        name=spec.name,
+        version=spec.version,
+        fingerprint=spec.fingerprint,
+        checksum=run.judged.checksum,
+        counts=spec.counts,
+        parameters=spec.parameters,
+    )
+
+
+def resolved_environment(run: Run, curves: Curves) -> Environment:
+    """Return machine, packages and the flags the networks were trained under."""
+    from repro.training.recipe import is_compiled
+
+    recipes = [task.recipe for task in run.tasks.values()]
+    histories = [columns for seeds in curves.values() for columns in seeds.values()]
+    workers = {workers for columns in histories for workers in columns.get("workers", ())}
+    return provenance.environment(
+        precision=", ".join(sorted({recipe.precision for recipe in recipes})),
+        xla=any(is_compiled(recipe.jit_compile) for recipe in recipes),
+        determinism=run.choices.deterministic,
+        world_size=int(max(workers, default=1)),
+    )
+
+
+def configuration(run: Run) -> dict[str, Any]:
+    """Return all that was chosen for a run, as JSON values."""
+    return {
+        **run.choices.model_dump(mode="json"),
+        "seeds": list(run.seeds),
+        "recipes": {name: asdict(task.recipe) for name, task in run.tasks.items()},
+    }
+
+
+def recorded_metrics(evaluations: Mapping[int, Evaluation]) -> dict[str, RecordedMetric]:
+    """Turn evaluations by seed into metrics by name, each with its value by seed.
+
+    Raises
+    ------
+    ReproError
+        If two seeds yield different metrics, or the same name with another meaning.
+    """
+    if not evaluations:
+        return {}
+    first, *others = (evaluation.metrics for evaluation in evaluations.values())
+    meanings = {name: replace(metric, value=0.0) for name, metric in first.items()}
+    for other in others:
+        if meanings != {name: replace(metric, value=0.0) for name, metric in other.items()}:
+            raise ReproError("Two seeds yield different metrics: evaluate must not depend on it.")
+    return {
+        name: RecordedMetric(
+            unit=metric.unit,
+            better=metric.better,
+            definition=metric.definition,
+            values={str(seed): e.metrics[name].value for seed, e in evaluations.items()},
+        )
+        for name, metric in first.items()
+    }
+
+
+def network_entries(
+    tasks: Iterable[Task], models: Mapping[str, keras.Model]
+) -> dict[str, NetworkEntry]:
+    """Return what networks hold and cost; of those that hold samples out, one of a kind."""
+    entries, kinds = {}, set()
+    for task in tasks:
+        kind = models[task.name].count_params(), task.recipe
+        if not (task.held_out and kind in kinds):
+            entries[task.name] = network_entry(task, models[task.name])
+        kinds.add(kind)
+    return entries
+
+
+def network_entry(task: Task, model: keras.Model) -> NetworkEntry:
+    """Return what a network holds and costs; no cost where a layer's is not known."""
+    try:
+        flops = network_cost(model).flops
+    except ReproError:
+        flops = None
+    recipe = asdict(task.recipe)
+    return NetworkEntry(parameters=model.count_params(), flops=flops, recipe=recipe)
+
+
+def read_curves(run: Run) -> Curves:
+    """Read the history of every training: by task, seed and column."""
+    return {name: {str(seed): run.history(seed, name) for seed in run.seeds} for name in run.tasks}
+
+
+def recorded_curves(tasks: Iterable[Task], curves: Curves) -> Curves:
+    """Return the curves that a record keeps: of networks that hold nothing out, thinned."""
+    return {
+        task.name: {seed: thinned(columns) for seed, columns in curves[task.name].items()}
+        for task in tasks
+        if not task.held_out
+    }
+
+
+def thinned(columns: History) -> History:
+    """Return a history with fewer epochs, the first, the last and the best among them."""
+    n = len(columns.get("epoch", ()))
+    if n <= MOST_EPOCHS:
+        return columns
+    losses = np.array(columns.get("val_loss", columns["loss"]))
+    kept = {*np.linspace(0, n - 1, MOST_EPOCHS).astype(int).tolist(), int(np.nanargmin(losses))}
+    return {name: [values[i] for i in sorted(kept)] for name, values in columns.items()}
+
+
+def timings(run: Run, curves: Curves, evaluation_seconds: float | None) -> dict[str, Timing]:
+    """Return wall time [s] and rate [samples/s] of each stage, resumed parts included."""
+    spec, stages = run.judged.spec, {}
+    built = run.folder / BUILD_TIME_FILE
+    if run.source is None and built.exists():
+        stages["data"] = _timing(float(built.read_text()), spec.n_samples)
+    trainings: dict[str, list[float]] = {}
+    for task in run.tasks.values():
+        seeds = curves[task.name].values()
+        epochs = sum(len(columns.get("epoch", [])) for columns in seeds)
+        stage = trainings.setdefault(HELD_OUT if task.held_out else f"train {task.name}", [0.0, 0])
+        stage[0] += sum(sum(columns.get("seconds", [])) for columns in seeds)
+        stage[1] += epochs * len(task.examples_of(run.dataset)[0])
+    stages |= {name: _timing(*stage) for name, stage in trainings.items()}
+    if evaluation_seconds is not None:
+        n_samples = len(run.seeds) * spec.counts["test"]
+        stages["evaluate"] = _timing(evaluation_seconds, n_samples)
+    return stages
+
+
+def command(run: Run, flags: Flags) -> str:
+    """Return the command that makes this run from nothing, folders by their names alone.
+
+    Of a run that is judged by other samples, the command that judges it.
+    """
+    choices = run.choices
+    if run.is_judged_by_others:
+        words = ["evaluate", run.folder.resolve().name, "--data", run.source]
+        return provenance.command_line(words)
+    words = ["run", choices.study, "--variant", choices.variant, "--preset", choices.preset]
+    if choices.experiment or run.source is None:  # a given file says which it is
+        words += ["--experiment", run.dataset.spec.experiment]
+    words += ["--seeds", ",".join(map(str, run.seeds))]
+    for key, value in choices.settings.items():
+        words += ["--set", f"{key}={value}"]
+    if choices.precision is not None:
+        words += ["--precision", choices.precision]
+    if choices.xla is not None:
+        words += ["--xla" if choices.xla else "--no-xla"]
+    if choices.deterministic:
+        words += ["--deterministic"]
+    if run.source is not None:
+        words += ["--data", run.source]
+    if flags.backend == "jax" and flags.world_size > 1:
+        words += ["--devices", str(flags.world_size)]
+    typed = provenance.command_line([*words, "--out", run.folder.resolve().name])
+    if flags.backend != "tensorflow":
+        return f"KERAS_BACKEND={flags.backend} {typed}"
+    return f"horovodrun -np {flags.world_size} {typed}" if flags.world_size > 1 else typed
+
+
+def _timing(seconds: float, n_samples: int) -> Timing:
+    return Timing(wall_s=seconds, samples_per_s=n_samples / seconds if seconds > 0 else None)

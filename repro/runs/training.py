@@ -1,0 +1,131 @@
+"""Training: every network of a run, for every seed; called again, resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repro.datasets.store import Dataset
+from repro.errors import ReproError
+from repro.runs.display import SILENT, Display
+from repro.runs.folder import RunFile, claim_folder
+from repro.runs.run import WEIGHTS_NEEDED, Run, weights_hash
+from repro.seeds import integer_seed
+from repro.study import Task
+from repro.training.world import ALONE, World
+
+if TYPE_CHECKING:
+    import keras
+
+
+def train(run: Run, display: Display = SILENT, world: World = ALONE) -> None:
+    """Train every network of a run for each seed; called again, resume.
+
+    Raises
+    ------
+    ReproError
+        If the folder holds a run of another configuration, the ranks differ in code, data or
+        configuration, or the loss is no longer finite.
+    """
+    from repro.training.precision import enable_determinism
+
+    if run.choices.deterministic:
+        enable_determinism()
+    for seed in run.seeds:
+        file = run.file(seed)
+        world.agree(_facts(file))
+        world.lead(partial(claim_folder, run.folder, file))
+        _train_seed(run, file, display, world)
+
+
+def _train_seed(run: Run, file: RunFile, display: Display, world: World) -> None:
+    needed = {name for task in run.tasks.values() for name in task.needs}
+    models: dict[str, keras.Model] = {}
+    for name, task in run.tasks.items():
+        display.announce(f"{run.study.name} {run.choices.variant}, seed {file.seed}: train {name}")
+        folder = run.network_folder(file.seed, name)
+        model = train_task(task, models, run.dataset, folder, file, display.quiet, world)
+        if name in needed:
+            models[name] = model
+
+
+def train_task(
+    task: Task,
+    needed: Mapping[str, keras.Model],
+    dataset: Dataset,
+    folder: Path,
+    file: RunFile,
+    quiet: bool = True,
+    world: World = ALONE,
+) -> keras.Model:
+    """Train one network, or go on where its training was stopped; return it.
+
+    Parameters
+    ----------
+    task : Task
+        What is trained.
+    needed : mapping
+        The trained networks that the task needs, by task.
+    dataset : Dataset
+        What it is trained on.
+    folder : Path
+        Where the network is kept.
+    file : RunFile
+        What decides its weights.
+    quiet : bool
+        Show no progress.
+    world : World
+        The processes that train together.
+
+    Raises
+    ------
+    ReproError
+        If the data set gives the network nothing to learn from or to validate with, or as `fit`.
+    """
+    from repro.datasets.batches import Batches
+    from repro.training.devices import clear_session
+    from repro.training.fit import fit
+
+    task = task.resolved(needed)
+    recipe = world.follow(task.recipe)
+    order_seed = integer_seed(file.seed, "batches", task.name)
+    training, validation = task.examples_of(dataset)
+    if not len(training) or (recipe.keep == "best" and not len(validation)):
+        raise ReproError(
+            f"The data set gives {task.name} {len(training)} examples to train on and "
+            f"{len(validation)} to validate with: build one with more samples in each split."
+        )
+    clear_session()
+    model, _ = fit(
+        task.build_model,
+        recipe,
+        Batches(task.load, training, recipe.batch_size, order_seed, augmented=task.augmented),
+        Batches(task.load, validation, recipe.batch_size, None) if len(validation) else None,
+        folder,
+        integer_seed(file.seed, "network", task.name),
+        configuration(task, needed, file),
+        quiet=quiet,
+        world=world,
+    )
+    return model
+
+
+def configuration(task: Task, needed: Mapping[str, keras.Model], file: RunFile) -> dict[str, Any]:
+    """Return what alters a network's weights beside its recipe: run, task, networks it needs."""
+    decided = {"task": task.name, **file.model_dump(mode="json")}
+    if task.needs:
+        decided[WEIGHTS_NEEDED] = {name: weights_hash(needed[name]) for name in task.needs}
+    return decided
+
+
+def _facts(file: RunFile) -> dict[str, str]:
+    """Return what all ranks must have in common, each as a hash."""
+    from repro.evaluation.provenance import hash_code, hash_json
+
+    return {
+        "code": hash_code(file.choices.study),
+        "data set": file.data.checksum,
+        "configuration": hash_json(file.model_dump(mode="json")),
+    }
