@@ -269,7 +269,7 @@ def test_report_replaces_the_old_one_only_when_whole(gallery, tmp_path):
 
     class Broken:
         name, title, deviations = "broken", "Broken", ()
-        room = studies["rods"].room
+        published_curves = comparison_figures = None
 
         @property
         def claims(self):
