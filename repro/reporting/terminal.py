@@ -8,8 +8,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Table
+from rich.text import Text
 
 from repro.reporting.formatting import (
     MISSING,
@@ -20,7 +23,7 @@ from repro.reporting.formatting import (
     number,
     with_unit,
 )
-from repro.reporting.tables import ClaimRow, terminal_table
+from repro.reporting.tables import ClaimRow, numbered_reasons
 from repro.runs import Display, Progress
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from repro.evaluation.regression import Comparison
     from repro.study import Study
 
-FILE_WIDTH = 120
+CLAIMS_WIDTH = 100
 
 
 class TerminalDisplay(Display):
@@ -198,13 +201,46 @@ def record_page(record: Record) -> str:
 
 
 def claims_text(rows: list[ClaimRow]) -> str:
-    """Set claims with their verdicts as text, as wide as the terminal; 120 columns in a file."""
+    """Set claims with their verdicts as text, two lines a claim; each reason is stated once below.
+
+    Parameters
+    ----------
+    rows : list of ClaimRow
+        The claims in their order.
+    """
+    if not rows:
+        return "No claim is like this."
     console = Console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
+    console.width = min(CLAIMS_WIDTH, console.width) if console.is_terminal else CLAIMS_WIDTH
+    reasons = numbered_reasons(rows)
+    legend = Table.grid(padding=(0, 1))
+    for reason, i in reasons.items():
+        legend.add_row(Text(f"({i})"), Text(reason))
     with console.capture() as captured:
-        console.print(terminal_table(rows))
-    return captured.get().rstrip()
+        for study in dict.fromkeys(row.study for row in rows):
+            console.print(Text(study, style="bold"))
+            console.print(claims_grid([row for row in rows if row.study == study], reasons))
+        console.print(Text("Reasons", style="bold"))
+        console.print(legend)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def claims_grid(rows: list[ClaimRow], reasons: dict[str, int]) -> Table:
+    """Set claims in columns: what the paper says, what we find, and the verdict."""
+    columns = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    columns.add_column(ratio=5)
+    columns.add_column(ratio=3)
+    columns.add_column(no_wrap=True)
+    for row in rows:
+        status = STATUSES[row.status]
+        columns.add_row(
+            Text(row.claim),
+            Text(row.ours_text),
+            Text(f"{status.symbol} {status.word} ({reasons[row.reason]})", style=status.style),
+        )
+        reported = Padding(Text(f"paper: {row.reported_label}", style="dim"), (0, 0, 0, 2))
+        columns.add_row(reported, Text(row.scale, style="dim"), "")
+    return columns
 
 
 def comparison_facts(comparison: Comparison) -> dict[str, Any]:

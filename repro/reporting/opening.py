@@ -1,4 +1,4 @@
-"""The report's opening, in plain sentences made from the verdicts and the records."""
+"""The report's opening: sentences made from the verdicts and the records."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from repro.reporting.forest import BETTER, WITHIN, Forest
 from repro.reporting.formatting import STATUSES, count, sentence_list
 from repro.reporting.tables import ClaimRow
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from repro.evaluation.records import Record
 
 SCALES = {
-    "smoke": "a functional check that takes seconds and learns little",
+    "smoke": "a check that everything works, in seconds",
     "desk": "at most an hour on two processor cores",
     "paper": "the published scale",
 }
@@ -27,9 +28,10 @@ JUDGED = {
 
 @dataclass(frozen=True)
 class Summary:
-    """The opening: paragraphs, and how many claims have each verdict."""
+    """The opening: what was found, what stands behind it, and how many claims have each verdict."""
 
-    paragraphs: list[str]
+    found: list[str]
+    behind: list[str]
     tally: dict[str, int]
 
 
@@ -39,8 +41,10 @@ def tally(rows: list[ClaimRow]) -> dict[str, int]:
     return {word: counts[word] for word in STATUSES}
 
 
-def summarise(n_studies: int, rows: list[ClaimRow], records: list[Record]) -> Summary:
-    """Say what was asked, what was found, and at which scale.
+def summarise(
+    n_studies: int, rows: list[ClaimRow], plot: Forest | None, records: list[Record]
+) -> Summary:
+    """Say what was compared, what was found, and at which scale.
 
     Parameters
     ----------
@@ -48,17 +52,20 @@ def summarise(n_studies: int, rows: list[ClaimRow], records: list[Record]) -> Su
         Number of published systems.
     rows : list of ClaimRow
         All claims with their verdicts.
+    plot : Forest, optional
+        The claims that have a number.
     records : list of Record
         All records.
     """
     counts = tally(rows)
     opening = (
-        f"This page holds {count(n_studies, 'published system')} in diffraction and electron "
-        f"microscopy against what the papers report. Each was rebuilt from its paper, trained, "
-        f"measured, and put to {count(len(rows), 'claim')} that can be checked."
+        f"{count(n_studies, 'published system')} in diffraction and electron microscopy, rebuilt "
+        f"from the papers, trained, measured and compared with what the papers report: "
+        f"{count(len(rows), 'claim')} in all."
     )
-    paragraphs = [opening, findings(counts), open_claims(rows, counts), scales(records)]
-    return Summary([text for text in paragraphs if text], counts)
+    found = [opening, f"{findings(counts)} {unjudged_numbers(plot)}".strip()]
+    behind = [open_claims(rows, counts), scales(records)]
+    return Summary(found, [text for text in behind if text], counts)
 
 
 def findings(counts: dict[str, int]) -> str:
@@ -68,14 +75,26 @@ def findings(counts: dict[str, int]) -> str:
         return "No study states a claim yet."
     if not total:
         return (
-            "No claim has been judged yet: that takes a run at the scale, and with the number of "
-            "seeds, that the claim names."
+            "No claim has a verdict yet: that takes a run at the paper's scale with as many seeds "
+            "as the claim asks for."
         )
     parts = [text.format(n=counts[word]) for word, text in JUDGED.items() if counts[word]]
-    return (
-        f"{count(total, 'claim')} could be judged, each by a margin written down before the run: "
-        f"{sentence_list(parts)}."
-    )
+    return f"{count(total, 'claim')} could be judged: {sentence_list(parts)}."
+
+
+def unjudged_numbers(plot: Forest | None) -> str:
+    """Say how the numbers compare that come from a smaller run or another protocol."""
+    distances = [row.distance for row in plot.rows if not row.claim.is_judged] if plot else []
+    if not distances:
+        return ""
+    within = sum(text == WITHIN for text in distances)
+    better = sum(text.endswith(BETTER) for text in distances)
+    parts = [f"{within} {'lies' if within == 1 else 'lie'} within the paper's margin"]
+    parts += [f"{better} {'is' if better == 1 else 'are'} better"] if better else []
+    worse = len(distances) - within - better
+    parts += [f"{worse} {'is' if worse == 1 else 'are'} worse"] if worse else []
+    numbers = count(len(distances), "number")
+    return f"Of {numbers} from smaller runs, {sentence_list(parts)}."
 
 
 def open_claims(rows: list[ClaimRow], counts: dict[str, int]) -> str:
@@ -84,32 +103,32 @@ def open_claims(rows: list[ClaimRow], counts: dict[str, int]) -> str:
     unlike, absent = counts["not comparable"], counts["not run"]
     if unlike:
         smaller = {r.preset for r in rows if r.status == "not comparable"} - {"paper", None}
-        why = f" (run at the {sentence_list(sorted(smaller))} preset)" if smaller else ""
-        verb = "has a number that is" if unlike == 1 else "have numbers that are"
+        why = f" (preset {sentence_list(sorted(smaller))})" if smaller else ""
+        verb = "has a result" if unlike == 1 else "have results"
         sentences.append(
-            f"{count(unlike, 'claim')} {verb} shown but not judged, because the run differs from "
-            f"the paper's in scale, data or protocol{why}."
+            f"{count(unlike, 'claim')} {verb} without a verdict, because the run differs from the "
+            f"paper's in scale, data or protocol{why}."
         )
     if absent:
         verb = "has" if absent == 1 else "have"
-        sentences.append(f"{count(absent, 'claim')} {verb} not been run; the reasons are below.")
+        sentences.append(f"{count(absent, 'claim')} {verb} no run yet.")
     return " ".join(sentences)
 
 
 def scales(records: list[Record]) -> str:
     """Say how many runs stand behind the page and at which preset."""
     if not records:
-        return "There is no record of any run yet."
+        return "There are no records yet."
     by_preset = Counter(record.preset for record in records)
     known = [name for name in SCALES if by_preset[name]]
     named = known + sorted(set(by_preset) - set(SCALES))
     parts = [
-        f"{by_preset[name]} at the {name} preset" + (f" ({SCALES[name]})" if name in SCALES else "")
+        f"{by_preset[name]} at preset {name}" + (f" ({SCALES[name]})" if name in SCALES else "")
         for name in named
     ]
     n_failed = sum(record.status == "failed" for record in records)
     failed = f" {count(n_failed, 'run')} failed." if n_failed else ""
-    return f"Behind the numbers stand {count(len(records), 'run')}: {sentence_list(parts)}.{failed}"
+    return f"The results come from {count(len(records), 'run')}: {sentence_list(parts)}.{failed}"
 
 
 def study_sentence(rows: list[ClaimRow]) -> str:
