@@ -1,4 +1,4 @@
-"""The house style of figures, files that are the same byte for byte, and training curves."""
+"""The house style of figures, files that are reproducible byte for byte, and training curves."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ MOST_MARKS = 2000  # more of them make an SVG large, and slow to show
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve to hold a training against, such as one that the authors published.
+    """A curve to compare a training with, such as one that the authors published.
 
     Parameters
     ----------
     label : str
-        What the curve is, as the legend shall say it.
+        What the curve is, for the legend.
     epochs, values : tuple
         The curve's points; epochs count from 1.
     """
@@ -106,7 +106,7 @@ class Curve:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Apply the house style to every figure that is made, drawn on or saved inside."""
+    """Apply the house style to every figure made, drawn on or saved inside."""
     defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if k != "backend"}
     with matplotlib.rc_context({**defaults, **STYLE}):  # whatever the user's matplotlibrc says
         yield
@@ -144,7 +144,7 @@ def save(figure: Figure, path: Path) -> Path:
     figure : matplotlib.figure.Figure
         The figure.
     path : Path
-        Where to, ``.svg`` or ``.png``; a file that is there is replaced once the new one is whole.
+        The file, ``.svg`` or ``.png``; an old one is replaced once the new one is complete.
 
     Raises
     ------
@@ -245,7 +245,7 @@ def label_losses(ax: Axes) -> None:
 
 
 def describe_curves(seeds: dict[str, dict[str, list[float]]]) -> str:
-    """Say in words what `training_curves` shows, for those who do not see it."""
+    """Describe what `training_curves` shows, for readers who cannot see it."""
     sentences = []
     for seed, columns in seeds.items():
         values = columns.get("val_loss") or columns.get("loss") or []

@@ -69,7 +69,7 @@ def summarise(
 
 
 def findings(counts: dict[str, int]) -> str:
-    """Say how the claims fared that could be judged at the scale they were made at."""
+    """Say how the claims fared that could be judged."""
     total = sum(counts[word] for word in JUDGED)
     if not sum(counts.values()):
         return "No study states a claim yet."
@@ -83,7 +83,7 @@ def findings(counts: dict[str, int]) -> str:
 
 
 def unjudged_numbers(plot: Forest | None) -> str:
-    """Say how the numbers compare that come from a smaller run or another protocol."""
+    """Say how the numbers compare that have no verdict, such as those of smaller runs."""
     distances = [row.distance for row in plot.rows if not row.claim.is_judged] if plot else []
     if not distances:
         return ""
@@ -116,7 +116,7 @@ def open_claims(rows: list[ClaimRow], counts: dict[str, int]) -> str:
 
 
 def scales(records: list[Record]) -> str:
-    """Say how many runs stand behind the page and at which preset."""
+    """Say how many runs the page is made from, and at which preset."""
     if not records:
         return "There are no records yet."
     by_preset = Counter(record.preset for record in records)

@@ -1,4 +1,4 @@
-"""What the command line shows: facts as plain data, and the same facts as text."""
+"""What the command line prints: facts as plain data, and the same facts as text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TerminalDisplay(Display):
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def announce(self, text: str) -> None:
-        """Say what is being done now."""
+        """Print what is being done now."""
         self._console.print(text, markup=False)
 
     @contextmanager
@@ -69,7 +69,7 @@ class TerminalDisplay(Display):
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Set rows in columns, as wide as their widest entry, two blanks apart."""
+    """Return rows in columns, as wide as their widest entry, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, ["-" * width for width in widths], *rows]
     return "\n".join(
@@ -91,7 +91,7 @@ def study_facts(study: Study) -> dict[str, Any]:
 
 
 def study_table(rows: list[dict[str, Any]]) -> str:
-    """Set studies in a table."""
+    """Return a table of studies."""
     entries = [[r["name"], ", ".join(r["variants"]), ", ".join(r["presets"])] for r in rows]
     titles = [[row["title"]] for row in rows]
     header = ["study", "variants", "presets", "title"]
@@ -111,7 +111,7 @@ def study_details(study: Study) -> dict[str, Any]:
 
 
 def study_page(facts: dict[str, Any]) -> str:
-    """Set `study_details` as text."""
+    """Return `study_details` as text."""
     paper, data = facts["paper"], facts["data"]
     authors = paper["authors"]
     names = authors if isinstance(authors, str) else ", ".join(authors)
@@ -155,7 +155,7 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
 
 
 def dataset_page(facts: dict[str, Any]) -> str:
-    """Set `dataset_facts` as text."""
+    """Return `dataset_facts` as text."""
     rows = [
         [name, str(tuple(v["shape"])), v["dtype"], v["unit"] or MISSING]
         for name, v in facts["variables"].items()
@@ -174,7 +174,7 @@ def dataset_page(facts: dict[str, Any]) -> str:
 
 
 def record_page(record: Record) -> str:
-    """Set a record's metrics, verdicts and times as text."""
+    """Return a record's metrics, verdicts and times as text."""
     seeds = ", ".join(map(str, record.seeds))
     metrics = [
         [name, with_unit(_mean(list(m.values.values())), m.unit), m.better]
@@ -195,13 +195,13 @@ def record_page(record: Record) -> str:
             table(["metric", "mean", "better"], metrics),
             "",
             table(["verdict", "claim", "ours", "reason"], verdicts),
-            f"{count(open_claims, 'claim')} of the paper ask for other runs.",
+            f"{count(open_claims, 'claim')} of the paper need other runs.",
         ]
     )
 
 
 def claims_text(rows: list[ClaimRow]) -> str:
-    """Set claims with their verdicts as text, two lines a claim; each reason is stated once below.
+    """Return claims with their verdicts as text, two lines a claim, and each reason once at the end.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def claims_text(rows: list[ClaimRow]) -> str:
         The claims in their order.
     """
     if not rows:
-        return "No claim is like this."
+        return "No claim has this verdict."
     console = Console()
     console.width = min(CLAIMS_WIDTH, console.width) if console.is_terminal else CLAIMS_WIDTH
     reasons = numbered_reasons(rows)
@@ -226,7 +226,7 @@ def claims_text(rows: list[ClaimRow]) -> str:
 
 
 def claims_grid(rows: list[ClaimRow], reasons: dict[str, int]) -> Table:
-    """Set claims in columns: what the paper says, what we find, and the verdict."""
+    """Return claims in columns: what the paper says, what we find, and the verdict."""
     columns = Table.grid(padding=(0, 2, 0, 0), expand=True)
     columns.add_column(ratio=5)
     columns.add_column(ratio=3)
@@ -249,7 +249,7 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
 
 
 def comparison_page(comparison: Comparison) -> str:
-    """Set the comparison of two records as text."""
+    """Return the comparison of two records as text."""
     rows = [
         [row.metric, number(row.baseline), number(row.candidate), row.status, row.reason]
         for row in comparison.rows
@@ -261,7 +261,7 @@ def comparison_page(comparison: Comparison) -> str:
 
 
 def facts_page(facts: dict[str, Any], indent: str = "") -> str:
-    """Set nested facts as text, one a line."""
+    """Return nested facts as text, one a line."""
     lines = []
     for name, value in facts.items():
         if isinstance(value, dict):

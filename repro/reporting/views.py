@@ -410,7 +410,7 @@ def provenance(record: Record) -> dict[str, list[tuple[str, str]]]:
     return {
         "Data": data_facts(record),
         "Time": [(write.readable(stage), timing_text(t)) for stage, t in record.timings.items()],
-        "Settings in force": [(write.readable(k), yes_no(v)) for k, v in flags.items()],
+        "Settings": [(write.readable(k), yes_no(v)) for k, v in flags.items()],
         "Hashes": [(write.readable(k), v) for k, v in record.hashes.model_dump().items()],
     }
 
