@@ -316,13 +316,20 @@ def reproduce(
 
 
 @app.command()
-def claims(records: Records = None, json: AsJson = False) -> None:
-    """Print every claim of every paper with the verdict of the records there are."""
+def claims(
+    records: Records = None,
+    study: Annotated[str | None, typer.Option(help="Only the claims of this study.")] = None,
+    status: Annotated[
+        str | None, typer.Option(help="Only the claims with this verdict, such as 'not run'.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Print the claims of the papers with the verdicts that the records give."""
     from repro.reporting import terminal
-    from repro.reporting.tables import json_rows
+    from repro.reporting.tables import json_rows, select
     from repro.runs.baselines import judged_claims
 
-    rows = judged_claims(_record_folders(records))
+    rows = select(judged_claims(_record_folders(records)), study, status)
     _print(json_rows(rows), json, lambda: terminal.claims_text(rows))
 
 

@@ -375,7 +375,9 @@ def test_claims_are_judged_by_the_records_in_a_folder(finished):
     verdicts = {(row["study"], row["claim"]): row for row in rows}
     assert verdicts["springs", "error"]["status"] == "not comparable"
     assert {row["status"] for row in rows if row["study"] == "mamba"} == {"not run"}
-    assert "springs error" in done("claims", "--records", finished.parent)
+    assert "≠ not comparable" in done("claims", "--records", finished.parent, "--study", "springs")
+    some = done("claims", "--records", finished.parent, "--status", "not run", "--json")
+    assert {row["status"] for row in json.loads(some)} == {"not run"}
     assert "There is no folder" in refused("claims", "--records", finished / "nowhere")
 
 

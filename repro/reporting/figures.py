@@ -1,10 +1,9 @@
-"""The house style of figures, files that are the same byte for byte, and training curves."""
+"""The house style of figures, files that are reproducible byte for byte, and training curves."""
 
 from __future__ import annotations
 
 import io
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,15 +11,20 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from repro.errors import ReproError
+from repro.reporting.svg import compact
 
 INK = "#24292f"
 MUTED = "#6e7781"
+GRID = "#e4e7eb"
 BLUE, ORANGE, GREEN, PURPLE, RED, GREY = PALETTE = (
     "#1f5fa8",
     "#c8651b",
@@ -49,14 +53,14 @@ STYLE = {
     "figure.dpi": 100,
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same glyphs on every machine
     "font.size": 10,
-    "grid.color": "#e4e7eb",
+    "grid.color": GRID,
     "grid.linewidth": 0.7,
     "image.cmap": "cividis",
     "legend.frameon": False,
     "legend.fontsize": 9,
     "lines.linewidth": 1.6,
-    "savefig.dpi": 150,
-    "svg.fonttype": "path",
+    "savefig.dpi": 200,
+    "svg.fonttype": "none",
     "svg.hashsalt": "repro",
     "text.color": INK,
     "text.hinting": "none",
@@ -67,19 +71,30 @@ STYLE = {
     "ytick.labelcolor": INK,
     "ytick.labelsize": 9,
 }
+DARK = {  # what a page in dark mode shows instead
+    INK: "#dee3e8",
+    MUTED: "#9aa5b0",
+    BLUE: "#6ca6e8",
+    ORANGE: "#e58a45",
+    GREEN: "#5cb583",
+    PURPLE: "#b08bd6",
+    RED: "#ea7a7e",
+    GRID: "#30373e",
+    "#ffffff": "#1c2125",
+}
 FORMATS = (".svg", ".png")
-PATH = re.compile(rb' d="[^"]*"')
-LONG_NUMBER = re.compile(rb"(\d\.\d\d)\d+")
+NO_MARKER = (None, "None", "none", "", " ")
+MOST_MARKS = 2000  # more of them make an SVG large, and slow to show
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve to hold a training against, such as one that the authors published.
+    """A curve to compare a training with, such as one that the authors published.
 
     Parameters
     ----------
     label : str
-        What the curve is, as the legend shall say it.
+        What the curve is, for the legend.
     epochs, values : tuple
         The curve's points; epochs count from 1.
     """
@@ -91,7 +106,7 @@ class Curve:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Apply the house style to every figure that is made, drawn on or saved inside."""
+    """Apply the house style to every figure made, drawn on or saved inside."""
     defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if k != "backend"}
     with matplotlib.rc_context({**defaults, **STYLE}):  # whatever the user's matplotlibrc says
         yield
@@ -129,7 +144,7 @@ def save(figure: Figure, path: Path) -> Path:
     figure : matplotlib.figure.Figure
         The figure.
     path : Path
-        Where to, ``.svg`` or ``.png``; a file that is there is replaced once the new one is whole.
+        The file, ``.svg`` or ``.png``; an old one is replaced once the new one is complete.
 
     Raises
     ------
@@ -150,18 +165,25 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def image(figure: Figure, suffix: str) -> bytes:
-    """Return a figure as the content of a file, without date or version of the program."""
+    """Return a figure as the content of a file, without date or version of the program.
+
+    In an SVG, marks too many to be told apart become an image.
+    """
     undated = {"Date": None, "Creator": None} if suffix == ".svg" else {"Software": None}
     buffer = io.BytesIO()
     with house_style():
+        for artist in figure.findobj(lambda artist: n_marks(artist) > MOST_MARKS):
+            artist.set_rasterized(True)
         figure.savefig(buffer, format=suffix[1:], metadata=undated)
     content = buffer.getvalue()
-    return PATH.sub(_rounded, content) if suffix == ".svg" else content
+    return compact(content, DARK) if suffix == ".svg" else content
 
 
-def _rounded(path: re.Match[bytes]) -> bytes:
-    """Cut a path's coordinates to a hundredth of a point: half the bytes, nothing to be seen."""
-    return LONG_NUMBER.sub(rb"\1", path[0])
+def n_marks(artist: Artist) -> int:
+    """Return how many marks an artist draws, one a point."""
+    if isinstance(artist, Line2D):
+        return len(artist.get_xdata()) if artist.get_marker() not in NO_MARKER else 0
+    return len(artist.get_offsets()) if isinstance(artist, PathCollection) else 0
 
 
 def training_curves(
@@ -223,7 +245,7 @@ def label_losses(ax: Axes) -> None:
 
 
 def describe_curves(seeds: dict[str, dict[str, list[float]]]) -> str:
-    """Say in words what `training_curves` shows, for those who do not see it."""
+    """Describe what `training_curves` shows, for readers who cannot see it."""
     sentences = []
     for seed, columns in seeds.items():
         values = columns.get("val_loss") or columns.get("loss") or []

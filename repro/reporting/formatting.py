@@ -1,11 +1,15 @@
-"""How numbers, scales and verdicts are written, the same in the page, README and terminal."""
+"""Numbers, times and verdicts as text, the same in the page, the README and the terminal."""
 
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
+from markupsafe import Markup, escape
+
 MISSING = "–"
+ROUNDING = 1e-12  # relative; values of several seeds that differ by less are the same
 
 
 @dataclass(frozen=True)
@@ -25,25 +29,29 @@ STATUSES = {
             "reproduced",
             "✓",
             "green",
-            "Our result agrees with the paper within a margin written down before the run, and "
-            "we are 95 % sure of it.",
+            "Our result agrees with the paper within a margin fixed before the run, with 95 % "
+            "confidence.",
         ),
-        Status("better", "▲", "green", "Our result is better than the paper's by more than that."),
-        Status("below", "▼", "red", "Our result falls short of the paper's by more than that."),
+        Status(
+            "better", "▲", "green", "Our result is better than the paper's by more than the margin."
+        ),
+        Status(
+            "below", "▼", "red", "Our result falls short of the paper's by more than the margin."
+        ),
         Status(
             "inconclusive",
             "?",
             "yellow",
-            "Our runs scatter too widely to tell; the reason says how many more seeds would.",
+            "Our runs scatter too widely to tell; the reason says how many more seeds it takes.",
         ),
         Status(
             "not comparable",
             "≠",
             "cyan",
-            "There is a number, but from a smaller preset, other data or another protocol than "
-            "the paper's: it is shown and not judged.",
+            "We have a number, but from a smaller preset, other data or another protocol than "
+            "the paper's. It is shown and not judged.",
         ),
-        Status("not run", "○", "dim", "No run has answered this claim; the reason says why."),
+        Status("not run", "○", "dim", "No run answers this claim yet; the reason says why."),
     )
 }
 
@@ -110,7 +118,7 @@ def plus_minus(value: float, half_width: float) -> str:
     """Write a number and what it is uncertain by, both to the uncertainty's second digit."""
     if not (math.isfinite(value) and math.isfinite(half_width)):
         return number(value)
-    if half_width <= 0:
+    if half_width <= ROUNDING * abs(value):
         return f"{number(value)} ± 0"
     exponent = math.floor(math.log10(float(f"{half_width:.1e}")))
     if -5 < exponent < 6 and abs(value) < 1e6:
@@ -165,10 +173,24 @@ def sentence_list(parts: list[str]) -> str:
 
 def readable(name: str) -> str:
     """Turn a name such as ``worst_cases`` into words."""
-    words = " ".join(name.replace("_", " ").replace("-", " ").split())
-    return words[:1].upper() + words[1:]
+    return capitalised(" ".join(name.replace("_", " ").replace("-", " ").split()))
+
+
+def capitalised(text: str) -> str:
+    """Write a text with a capital first letter, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def uncapitalised(text: str) -> str:
+    """Write a text with a small first letter, unless it is an acronym or a symbol such as R²."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
 
 
 def unbroken(text: str) -> str:
-    """Keep a number and its percent sign on one line."""
-    return text.replace(" %", "\u00a0%")
+    """Keep a number on one line with its percent sign and its other digits."""
+    return re.sub(r"(?<=\d) (?=%|\d{3}\b)", "\u00a0", text)
+
+
+def breakable(key: str) -> Markup:
+    """Let a key break after a slash or underscore, and nowhere else."""
+    return Markup(re.sub(r"([/_]+)(?=.)", r"\1<wbr>", str(escape(key))))

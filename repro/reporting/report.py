@@ -1,4 +1,4 @@
-"""The report: one HTML file, made from records, that needs no network and no other file."""
+"""The report: one HTML file made from records, which needs no network and no other file."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import jinja2
 from markupsafe import Markup
 
-from repro.reporting import page
-from repro.reporting.formatting import STATUSES, unbroken
-from repro.reporting.summary import SCALES, summarise
+from repro.reporting import views
+from repro.reporting.forest import forest
+from repro.reporting.formatting import STATUSES, breakable, unbroken
+from repro.reporting.opening import SCALES, summarise
 from repro.reporting.tables import Entries, relative, write_text
 
 if TYPE_CHECKING:
-    from repro.reporting.page import References
+    from repro.reporting.views import References
     from repro.study import Study
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -23,15 +24,15 @@ TITLE = "Published machine learning for microscopy, reproduced"
 WORDS = {
     "study": "One published system: its physics, network, recipe, evaluation and claims.",
     "claim": "One statement of a paper that can be checked: a number, a bound or an order.",
-    "margin": "How far from the paper's number still counts as the same, fixed before the run.",
+    "margin": "How far from the paper's number still counts as the same; fixed before the run.",
     "interval": "Where the mean over seeds lies with 95 % confidence (Student's t).",
-    "seed": "The number all chance in a run starts from; other seeds show how far luck goes.",
-    "variant": "faithful is as published; corrected mends defects; improved is ours. Published "
-    "numbers are held against faithful.",
+    "seed": "The number that starts all randomness of a run; several seeds show the scatter.",
+    "variant": "What is trained: faithful is as published, corrected mends defects, improved is "
+    "ours. Published numbers are compared with faithful.",
     "preset": "The scale of a run: "
     + "; ".join(f"{name}, {meaning}" for name, meaning in SCALES.items())
     + ".",
-    "record": "The file with the result of one run, from which this page is made.",
+    "record": "The file with the result of one run; this page is made from records.",
 }
 
 
@@ -49,11 +50,11 @@ def write_report(
     records : list
         Paths and records; figures are looked for beside each record.
     studies : mapping
-        Studies by name, in the order they shall stand.
+        Studies by name, in the order of the page.
     out : Path
         The file; what was there is replaced once the new page is whole.
     references : dict, optional
-        Published training curves, by study and task; those that the studies know by default.
+        Published training curves by study and task; by default those that the studies know.
     command : str, optional
         The command that makes the page, for its footer.
 
@@ -81,15 +82,16 @@ def render(
     records, studies, references, command
         As in `write_report`.
     base : Path
-        The folder that the paths of records shall be relative to.
+        The folder to which the paths of records are relative.
     name : str
         The page's file name.
     """
     entries = sorted(records, key=lambda entry: relative(entry[0], base))
     if references is None:
-        references = page.published_curves(studies)
-    views = [page.study_view(s, entries, base, references) for s in studies.values()]
-    rows = [row for view in views for row in view.claims]
+        references = views.published_curves(studies)
+    shown = [views.study_view(s, entries, base, references) for s in studies.values()]
+    rows = [row for study in shown for row in study.claims]
+    plot = forest(rows)
     return (
         environment()
         .get_template("report.html.j2")
@@ -98,11 +100,12 @@ def render(
             css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
             statuses=STATUSES,
             words=WORDS,
-            summary=summarise(len(views), rows, [record for _, record in entries]),
-            studies=views,
-            failed=[run for view in views for run in view.runs if run.failed],
-            unanswered=any(view.unanswered for view in views),
-            environments=page.environments(entries, base),
+            summary=summarise(len(shown), rows, plot, [record for _, record in entries]),
+            forest=plot,
+            studies=shown,
+            failed=[run for study in shown for run in study.all_runs if run.failed],
+            unanswered=any(study.unanswered for study in shown),
+            environments=views.environments(entries, base),
             rebuild=command or f"repro report --out {name}",
         )
     )
@@ -117,5 +120,9 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"unbroken": unbroken, "commands": page.commands}
+    environment.filters |= {
+        "unbroken": unbroken,
+        "breakable": breakable,
+        "commands": views.commands,
+    }
     return environment

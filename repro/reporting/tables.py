@@ -1,4 +1,4 @@
-"""The table of claims as rows, markdown, JSON and for the terminal, and the summary of records."""
+"""The claims as rows, for markdown and JSON, and the summary of all records."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from repro.errors import ReproError
 from repro.evaluation.metrics import student_t_interval
 from repro.evaluation.verdicts import judge
 from repro.reporting import formatting as write
+from repro.reporting.labels import order_label
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from repro.evaluation.claims import Claim
     from repro.evaluation.records import Record, Verdict
     from repro.study import Study
@@ -41,8 +40,10 @@ class ClaimRow:
     ----------
     study, claim, statement, where, kind, unit : str
         The claim, as its study states it.
-    reported : float or None
-        The paper's number in ``unit``.
+    reported, margin : float or None
+        The paper's number and how far from it still counts as the same, in ``unit``.
+    better : str
+        Which way is better, ``"lower"`` or ``"higher"``.
     reported_text : str
         The paper's side in words or digits.
     value, interval : float and tuple, or None
@@ -70,6 +71,8 @@ class ClaimRow:
     kind: str
     unit: str
     reported: float | None
+    margin: float | None
+    better: str
     reported_text: str
     value: float | None
     interval: tuple[float, float] | None
@@ -83,6 +86,40 @@ class ClaimRow:
     commands: list[str]
     records: list[str]
     source: str
+
+    @property
+    def reported_label(self) -> str:
+        """The paper's side for a reader: an order names its metrics in words, not by keys."""
+        keys = self.reported_text.split(" > ")
+        return order_label(keys) if self.kind == "order" else self.reported_text
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the claim has a verdict, and not only a number or none."""
+        return self.status not in ("not comparable", "not run")
+
+
+def select(
+    rows: list[ClaimRow], study: str | None = None, status: str | None = None
+) -> list[ClaimRow]:
+    """Return the rows of one study, with one verdict, or both.
+
+    Raises
+    ------
+    ReproError
+        If no study or no verdict has this name.
+    """
+    for asked, known in ((study, {row.study for row in rows}), (status, set(write.STATUSES))):
+        if asked is not None and asked not in known:
+            raise ReproError(f"There is no {asked!r}: choose one of {', '.join(sorted(known))}.")
+    return [row for row in rows if row.study == (study or row.study)
+            and row.status == (status or row.status)]  # fmt: skip
+
+
+def numbered_reasons(rows: list[ClaimRow]) -> dict[str, int]:
+    """Number the reasons of some rows from 1, each once, so that rows can refer to them."""
+    reasons = dict.fromkeys(row.reason for row in rows)
+    return {reason: i for i, reason in enumerate(reasons, start=1)}
 
 
 def relative(path: Path, base: Path) -> str:
@@ -100,7 +137,7 @@ def claim_rows(study: Study, entries: Entries, base: Path) -> list[ClaimRow]:
     entries : list
         Paths and records, of any study.
     base : Path
-        The folder that the paths of records shall be relative to.
+        The folder to which the paths of records are relative.
     """
     own = [(path, record) for path, record in entries if record.study == study.name]
     records = [record for _, record in own]
@@ -123,6 +160,8 @@ def claim_row(study: str, claim: Claim, verdict: Verdict, entries: Entries, base
         kind=claim.kind,
         unit=claim.unit,
         reported=claim.reported,
+        margin=claim.margin,
+        better=claim.better,
         reported_text=reported_text(claim),
         value=verdict.value,
         interval=verdict.interval,
@@ -148,11 +187,12 @@ def source_entries(verdict: Verdict, entries: Entries) -> Entries:
     sources = []
     for label in filter(None, verdict.source.split("; ")):
         named = [entry for entry in reversed(entries) if entry[1].label == label]
-        sources.append(max(named, key=_weight_of_entry))
+        sources.append(max(named, key=weight))
     return sources
 
 
-def _weight_of_entry(entry: tuple[Path, Record]) -> tuple[bool, bool, int]:
+def weight(entry: tuple[Path, Record]) -> tuple[bool, bool, int]:
+    """Return what the run is chosen by that speaks for several with one label."""
     _, record = entry
     return record.status == "ok", record.in_float32, len(record.seeds)
 
@@ -196,7 +236,7 @@ def markdown_table(rows: list[ClaimRow], titles: dict[str, str] | None = None) -
     Parameters
     ----------
     rows : list of ClaimRow
-        The rows, in the order they shall stand.
+        The rows in their order.
     titles : dict, optional
         Headings by study.
     """
@@ -216,7 +256,7 @@ def markdown_table(rows: list[ClaimRow], titles: dict[str, str] | None = None) -
 def markdown_row(row: ClaimRow) -> str:
     """Write one claim as a row of a markdown table."""
     ours = f"{row.ours_text} ({row.scale})" if row.scale else row.ours_text
-    cells = (row.statement, row.where, row.reported_text, ours, f"{row.symbol} {row.status}")
+    cells = (row.statement, row.where, row.reported_label, ours, f"{row.symbol} {row.status}")
     return f"| {' | '.join(map(markdown_cell, cells))} |"
 
 
@@ -264,24 +304,6 @@ def update_readme(path: Path, rows: list[ClaimRow], titles: dict[str, str] | Non
     return updated != text
 
 
-def terminal_table(rows: list[ClaimRow], title: str | None = None) -> Table:
-    """Return the claims as a rich table, readable without colour."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left", pad_edge=False)
-    for heading in ("claim", "reported", "ours"):
-        table.add_column(heading, overflow="fold")
-    table.add_column("scale", overflow="fold", style="dim")
-    table.add_column("verdict", overflow="fold")
-    for row in rows:
-        verdict = Text(f"{row.symbol} {row.status}", style=write.STATUSES[row.status].style)
-        verdict.append(f"\n{row.reason}", style="dim")
-        cells = (f"{row.study} {row.claim}", row.reported_text, row.ours_text, row.scale)
-        table.add_row(*(Text(cell) for cell in cells), verdict)
-    return table
-
-
 def summary_rows(entries: Entries, base: Path) -> list[dict[str, Any]]:
     """Return a row for each metric of each record; a record without metrics has one row.
 
@@ -290,7 +312,7 @@ def summary_rows(entries: Entries, base: Path) -> list[dict[str, Any]]:
     entries : list
         Paths and records.
     base : Path
-        The folder that the paths of records shall be relative to.
+        The folder to which the paths of records are relative.
     """
     rows = []
     for path, record in sorted(entries, key=lambda entry: relative(entry[0], base)):

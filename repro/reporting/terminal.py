@@ -1,4 +1,4 @@
-"""What the command line shows: facts as plain data, and the same facts as text."""
+"""What the command line prints: facts as plain data, and the same facts as text."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Table
+from rich.text import Text
 
 from repro.reporting.formatting import (
     MISSING,
@@ -20,7 +23,7 @@ from repro.reporting.formatting import (
     number,
     with_unit,
 )
-from repro.reporting.tables import ClaimRow, terminal_table
+from repro.reporting.tables import ClaimRow, numbered_reasons
 from repro.runs.display import Display, Progress
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
     from repro.evaluation.regression import Comparison
     from repro.study import Study
 
-FILE_WIDTH = 120
+CLAIMS_WIDTH = 100
 
 
 class TerminalDisplay(Display):
@@ -41,7 +44,7 @@ class TerminalDisplay(Display):
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def announce(self, text: str) -> None:
-        """Say what is being done now."""
+        """Print what is being done now."""
         self._console.print(text, markup=False)
 
     @contextmanager
@@ -66,7 +69,7 @@ class TerminalDisplay(Display):
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Set rows in columns, as wide as their widest entry, two blanks apart."""
+    """Return rows in columns, as wide as their widest entry, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, ["-" * width for width in widths], *rows]
     return "\n".join(
@@ -88,7 +91,7 @@ def study_facts(study: Study) -> dict[str, Any]:
 
 
 def study_table(rows: list[dict[str, Any]]) -> str:
-    """Set studies in a table."""
+    """Return a table of studies."""
     entries = [[r["name"], ", ".join(r["variants"]), ", ".join(r["presets"])] for r in rows]
     titles = [[row["title"]] for row in rows]
     header = ["study", "variants", "presets", "title"]
@@ -109,7 +112,7 @@ def study_details(study: Study) -> dict[str, Any]:
 
 
 def study_page(facts: dict[str, Any]) -> str:
-    """Set `study_details` as text."""
+    """Return `study_details` as text."""
     paper, data = facts["paper"], facts["data"]
     authors = paper["authors"]
     names = authors if isinstance(authors, str) else ", ".join(authors)
@@ -154,7 +157,7 @@ def dataset_facts(dataset: Dataset) -> dict[str, Any]:
 
 
 def dataset_page(facts: dict[str, Any]) -> str:
-    """Set `dataset_facts` as text."""
+    """Return `dataset_facts` as text."""
     rows = [
         [name, str(tuple(v["shape"])), v["dtype"], v["unit"] or MISSING]
         for name, v in facts["variables"].items()
@@ -173,7 +176,7 @@ def dataset_page(facts: dict[str, Any]) -> str:
 
 
 def record_page(record: Record) -> str:
-    """Set a record's metrics, verdicts and times as text."""
+    """Return a record's metrics, verdicts and times as text."""
     seeds = ", ".join(map(str, record.seeds))
     metrics = [
         [name, with_unit(_mean(list(m.values.values())), m.unit), m.better]
@@ -194,19 +197,52 @@ def record_page(record: Record) -> str:
             table(["metric", "mean", "better"], metrics),
             "",
             table(["verdict", "claim", "ours", "reason"], verdicts),
-            f"{count(open_claims, 'claim')} of the paper ask for other runs.",
+            f"{count(open_claims, 'claim')} of the paper need other runs.",
         ]
     )
 
 
 def claims_text(rows: list[ClaimRow]) -> str:
-    """Set claims with their verdicts as text, as wide as the terminal; 120 columns in a file."""
+    """Return claims with their verdicts as text, two lines a claim, and each reason once at the end.
+
+    Parameters
+    ----------
+    rows : list of ClaimRow
+        The claims in their order.
+    """
+    if not rows:
+        return "No claim has this verdict."
     console = Console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
+    console.width = min(CLAIMS_WIDTH, console.width) if console.is_terminal else CLAIMS_WIDTH
+    reasons = numbered_reasons(rows)
+    legend = Table.grid(padding=(0, 1))
+    for reason, i in reasons.items():
+        legend.add_row(Text(f"({i})"), Text(reason))
     with console.capture() as captured:
-        console.print(terminal_table(rows))
-    return captured.get().rstrip()
+        for study in dict.fromkeys(row.study for row in rows):
+            console.print(Text(study, style="bold"))
+            console.print(claims_grid([row for row in rows if row.study == study], reasons))
+        console.print(Text("Reasons", style="bold"))
+        console.print(legend)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def claims_grid(rows: list[ClaimRow], reasons: dict[str, int]) -> Table:
+    """Return claims in columns: what the paper says, what we find, and the verdict."""
+    columns = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    columns.add_column(ratio=5)
+    columns.add_column(ratio=3)
+    columns.add_column(no_wrap=True)
+    for row in rows:
+        status = STATUSES[row.status]
+        columns.add_row(
+            Text(row.claim),
+            Text(row.ours_text),
+            Text(f"{status.symbol} {status.word} ({reasons[row.reason]})", style=status.style),
+        )
+        reported = Padding(Text(f"paper: {row.reported_label}", style="dim"), (0, 0, 0, 2))
+        columns.add_row(reported, Text(row.scale, style="dim"), "")
+    return columns
 
 
 def comparison_facts(comparison: Comparison) -> dict[str, Any]:
@@ -215,7 +251,7 @@ def comparison_facts(comparison: Comparison) -> dict[str, Any]:
 
 
 def comparison_page(comparison: Comparison) -> str:
-    """Set the comparison of two records as text."""
+    """Return the comparison of two records as text."""
     rows = [
         [row.metric, number(row.baseline), number(row.candidate), row.status, row.reason]
         for row in comparison.rows
@@ -227,7 +263,7 @@ def comparison_page(comparison: Comparison) -> str:
 
 
 def facts_page(facts: dict[str, Any], indent: str = "") -> str:
-    """Set nested facts as text, one a line."""
+    """Return nested facts as text, one a line."""
     lines = []
     for name, value in facts.items():
         if isinstance(value, dict):

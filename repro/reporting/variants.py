@@ -11,7 +11,8 @@ import numpy as np
 from repro.evaluation.metrics import student_t_interval
 from repro.evaluation.verdicts import metric_values
 from repro.reporting import formatting as write
-from repro.reporting.tables import Entries, relative
+from repro.reporting.labels import metric_label
+from repro.reporting.tables import Entries, relative, weight
 
 if TYPE_CHECKING:
     from repro.evaluation.claims import Claim
@@ -31,7 +32,8 @@ class VariantCell:
 class VariantRow:
     """One metric of the claims, over all variants."""
 
-    metric: str
+    key: str
+    label: str
     better: str
     cells: list[VariantCell]
 
@@ -56,14 +58,14 @@ def variant_tables(claims: list[Claim], entries: Entries, base: Path) -> list[Va
     entries : list
         Paths and records of the study.
     base : Path
-        The folder that the paths of records shall be relative to.
+        The folder to which the paths of records are relative.
     """
     runs: dict[tuple[str, str], dict[str, tuple[Path, Record]]] = {}
     for path, record in entries:
         if record.status == "ok":
             variants = runs.setdefault((record.preset, record.experiment), {})
             there = variants.get(record.variant)
-            if there is None or len(record.seeds) >= len(there[1].seeds):
+            if there is None or weight((path, record)) >= weight(there):
                 variants[record.variant] = (path, record)
     tables = [variant_table(claims, *key, found, base) for key, found in runs.items()]
     return [table for table in tables if len(table.variants) > 1 and table.rows]
@@ -87,7 +89,12 @@ def variant_table(
         ]
         if any(cell.text != write.MISSING for cell in cells):
             rows.append(
-                VariantRow(name, "higher" if claim.kind == "order" else claim.better, cells)
+                VariantRow(
+                    key=name,
+                    label=metric_label(name),
+                    better="higher" if claim.kind == "order" else claim.better,
+                    cells=cells,
+                )
             )
     return VariantTable(preset, experiment, list(variants), rows)
 

@@ -1,6 +1,10 @@
 """The report as a reader sees it: opened from the disk in a real browser."""
 
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from repro.reporting.figures import Curve
 from repro.reporting.report import write_report
@@ -115,7 +119,7 @@ def test_first_tab_offers_to_skip_and_focus_is_seen(visit):
 def test_phone_shows_cards_with_the_heading_of_each_cell(visit):
     # On a phone the column headings are gone: each cell must carry its own.
     page = visit(width=390)
-    cell = page.locator("#claim-rods-mae_real td").nth(1)
+    cell = page.locator("#claim-rods-mae_real td").nth(0)
     assert cell.evaluate("cell => getComputedStyle(cell, '::before').content") == '"Reported"'
     assert page.locator("#claims-rods").evaluate("t => getComputedStyle(t).display") == "block"
     table = visit(width=1280).locator("#claims-rods")
@@ -148,6 +152,46 @@ def test_texts_stand_out_from_the_page(visit, scheme):
     assert min(page.evaluate(CONTRAST, selector)) >= 4.5
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 26)"
     assert dark == (scheme == "dark")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_page_passes_axe(visit, width):
+    # What axe finds keeps people out who use a screen reader or a keyboard.
+    page = visit(width=width)
+    page.evaluate(OPEN_ALL)
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe is not installed"
+    )
+    found = axe.Axe().run(page, options={"resultTypes": ["violations"]})
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_no_figure_is_white_on_a_dark_page(visit):
+    # A white figure dazzles; in print there is paper again.
+    page = visit(color_scheme="dark")
+    figure = page.locator("#rods figure img").first
+
+    def brightness():
+        image = Image.open(io.BytesIO(figure.screenshot())).convert("L")
+        return np.median(np.asarray(image))
+
+    assert brightness() < 60
+    page.emulate_media(media="print", color_scheme="dark")
+    assert brightness() > 200
+
+
+def test_first_screen_shows_ours_against_reported(visit, gallery):
+    # Who opens the page must not scroll to learn how it went.
+    page = visit()
+    plot = page.locator(".forest")
+    assert plot.bounding_box()["y"] < 500
+    assert plot.locator("li").count() == 10
+    band, mark = (
+        plot.locator(".track b").first,
+        plot.locator("li", has_text="0.12417").locator("em"),
+    )
+    inside, at = band.bounding_box(), mark.bounding_box()
+    assert inside["x"] < at["x"] < at["x"] + at["width"] < inside["x"] + inside["width"]
 
 
 def test_print_opens_the_runs_and_drops_the_navigation(visit):

@@ -28,6 +28,18 @@ def test_users_settings_do_not_change_the_figure(tmp_path):
     assert again.read_bytes() == plain
 
 
+@pytest.mark.parametrize(("n", "drawn_as_image"), [(50, False), (5000, True)])
+@pytest.mark.parametrize("kind", ["line", "scatter"])
+def test_marks_too_many_to_be_told_apart_become_an_image(n, drawn_as_image, kind):
+    # Five thousand marks would take a megabyte of the page; fifty must stay sharp.
+    figure, axes = figures.new_figure()
+    x = np.linspace(0, 1, n)
+    axes[0, 0].plot(x, x**2, ".") if kind == "line" else axes[0, 0].scatter(x, x**2)
+    content = figures.image(figure, ".svg")
+    assert (b"<image" in content) == drawn_as_image
+    assert len(content) < 40_000
+
+
 def test_failed_save_keeps_what_was_there(tmp_path, monkeypatch):
     # A crash while drawing must not cost the figure of the run before.
     path = figures.save(figures.training_curves(two_seeds()), tmp_path / "curves.svg")

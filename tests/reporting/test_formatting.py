@@ -36,6 +36,7 @@ def test_numbers(value, text):
         (0.8342, None, "0.8342"),
         (None, None, "–"),
         (math.nan, (math.nan, math.nan), "not a number"),
+        (1.0, (1 - 1e-16, 1 + 2e-16), "1.000 ± 0"),
         (1e7, (9e6, 1.1e7), "1.000×10⁷ ± 1.0×10⁶"),
     ],
 )

@@ -1,14 +1,14 @@
 import csv
-import io
 import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from repro.errors import ReproError
 from repro.reporting import tables
+from repro.reporting.tables import numbered_reasons, select
+from repro.reporting.terminal import claims_text
 
 
 @pytest.fixture
@@ -148,25 +148,39 @@ def test_markdown_without_claims():
     assert tables.markdown_table([]) == "No claims yet."
 
 
-def printed(table):
-    console = Console(no_color=True, width=160, file=io.StringIO())
-    console.print(table)
-    return console.file.getvalue()
+def test_terminal_shows_every_claim_with_its_verdict_within_100_columns(rows):
+    # Log files carry words and signs only, and wrap what is wider.
+    text = claims_text(rows)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    for row in rows:
+        line = next(line for line in lines if line.startswith(f"{row.claim} "))
+        assert f"{row.symbol} {row.status} ({numbered_reasons(rows)[row.reason]})" in line
 
 
-def test_terminal_table_reads_without_colour(rows):
-    # NO_COLOR and log files carry words and signs only.
-    text = printed(tables.terminal_table(rows, "Claims"))
-    assert "✓ reproduced" in text
-    assert "≠ not comparable" in text
-    assert "rods mae_rough" in text
+def test_terminal_states_each_reason_once(rows):
+    # A reason repeated for twenty claims buries the claims.
+    text = " ".join(claims_text(rows).split())
+    for reason, i in numbered_reasons(rows).items():
+        assert text.count(f"({i}) {reason}") == 1
 
 
-def test_terminal_table_takes_texts_literally(rows):
+def test_terminal_takes_texts_literally(rows):
     # '[/]' in a statement is text, not rich markup, which would raise.
-    assert "[/bold] [red]" in printed(
-        tables.terminal_table([replace(rows[0], reported_text="[/bold] [red]")])
-    )
+    assert "[/bold] [red]" in claims_text([replace(rows[0], reported_text="[/bold] [red]")])
+
+
+def test_claims_are_selected_by_study_and_verdict(rows):
+    # Forty claims are too many when one question is asked.
+    assert {r.study for r in select(rows, study="rods")} == {"rods"}
+    some = select(rows, study="rods", status="reproduced")
+    assert [row.claim for row in some] == ["mae_real", "order_of_r2", "plateau"]
+    assert select(rows) == rows
+    assert claims_text(select(rows, study="rods", status="inconclusive")).count("paper:") == 1
+    with pytest.raises(ReproError, match="strain"):
+        select(rows, study="strian")
+    with pytest.raises(ReproError, match="not comparable"):
+        select(rows, status="unlike")
 
 
 def test_summary_has_every_metric_of_every_record(tmp_path, gallery):

@@ -9,12 +9,14 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from repro.reporting import formatting as write
 
 if TYPE_CHECKING:
     from repro.evaluation.records import FigureEntry
 
+PLAIN = " !$()*+,/:;=?@[]^{}|~"  # what a data URI may hold as it is
 MIME_TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 WIDE = 1.9  # figures wider than this for their height get the whole width
 NUMBER, GAP = rb"[-+\d.e]+", rb"[\s,]+"
@@ -43,7 +45,7 @@ class FigureView:
 
 
 def figure_view(name: str, entry: FigureEntry, folder: Path) -> FigureView:
-    """Embed a figure; if its file is missing or no image, say so instead."""
+    """Embed a figure, or say why it cannot be shown."""
     shared = {"name": write.readable(name), "caption": entry.caption, "command": entry.command}
     alt = f"{write.readable(name)}: {entry.caption}"
     path = folder / entry.file
@@ -66,7 +68,13 @@ def figure_view(name: str, entry: FigureEntry, folder: Path) -> FigureView:
 
 
 def data_uri(content: bytes, suffix: str) -> str:
-    """Return an image as a URI. As an image, an SVG can neither run scripts nor load anything."""
+    """Return an image as a URI. As an image, an SVG can neither run scripts nor load anything.
+
+    An SVG is text and stays so, with the characters escaped that mean something in a URI or in an
+    attribute: a quarter shorter than in base64.
+    """
+    if suffix == ".svg":
+        return f"data:{MIME_TYPES[suffix]},{quote(content, safe=PLAIN)}"
     return f"data:{MIME_TYPES[suffix]};base64,{base64.b64encode(content).decode()}"
 
 

@@ -1,11 +1,12 @@
-"""What the report shows of each study, run, figure and machine, made from records alone."""
+"""What the report shows of each study, run and machine, made from records alone."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -14,20 +15,24 @@ from urllib.parse import quote
 import numpy as np
 
 from repro.reporting import formatting as write
-from repro.reporting.images import FigureView, data_uri, figure_view, image_size
-from repro.reporting.summary import SCALES, study_sentence
-from repro.reporting.tables import ClaimRow, Entries, claim_rows, relative
+from repro.reporting.embedding import FigureView, data_uri, figure_view, image_size
+from repro.reporting.labels import metric_label
+from repro.reporting.opening import SCALES, study_sentence
+from repro.reporting.tables import ClaimRow, Entries, claim_rows, numbered_reasons, relative
+from repro.reporting.titles import run_titles
 from repro.reporting.variants import VariantTable, variant_tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from repro.evaluation.claims import Claim, Paper
-    from repro.evaluation.records import Record, RecordedMetric
+    from repro.evaluation.records import NetworkEntry, Record, RecordedMetric, Timing
     from repro.reporting.figures import Curve
     from repro.study import Study
 
 LONGEST_OPEN = 12
+MOST_NAMES = 3
+NO_COST = "not counted: the cost of one of its layers is unknown"
 BEHIND_CLAIMS = "Behind the claims"
 References = dict[tuple[str, str], "Curve"]
 
@@ -46,29 +51,35 @@ class NetworkView:
 class MetricView:
     """A metric in words."""
 
-    name: str
+    key: str
+    label: str
     value: str
-    seeds: int
     better: str
     definition: str
 
 
 @dataclass(frozen=True)
 class MetricGroup:
-    """Metrics whose names begin alike."""
+    """Metrics whose keys begin alike."""
 
     name: str
     metrics: list[MetricView]
 
     @property
     def is_baseline(self) -> bool:
-        """Whether this is what our results are held against."""
+        """Whether our results are compared with this."""
         return "baseline" in self.name.lower()
 
     @property
     def shown_open(self) -> bool:
         """Whether the group is worth its space: a short list of baselines."""
         return self.is_baseline and len(self.metrics) <= LONGEST_OPEN
+
+    @property
+    def by_definition(self) -> list[tuple[str, list[MetricView]]]:
+        """The metrics in their order, those in a row with one definition together."""
+        runs = groupby(self.metrics, key=lambda metric: metric.definition)
+        return [(definition, list(metrics)) for definition, metrics in runs]
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,7 @@ class RunView:
     href: str
     title: str
     subtitle: str
+    preset: str
     failed: bool
     reason: str
     command: str
@@ -105,12 +117,24 @@ class StudyView:
     claims: list[ClaimRow]
     variants: list[VariantTable]
     across: list[FigureView]
+    lead: FigureView | None
     runs: list[RunView]
+    smoke_runs: list[RunView]
 
     @property
     def sentence(self) -> str:
         """How its claims fared."""
         return study_sentence(self.claims)
+
+    @property
+    def all_runs(self) -> list[RunView]:
+        """Its runs, those at preset smoke last."""
+        return [*self.runs, *self.smoke_runs]
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why claims are not judged, each reason with its number."""
+        return numbered_reasons([row for row in self.claims if not row.is_judged])
 
     @property
     def unanswered(self) -> dict[str, list[ClaimRow]]:
@@ -138,10 +162,24 @@ class EnvironmentView:
 
 
 def study_view(study: Study, entries: Entries, base: Path, references: References) -> StudyView:
-    """Gather what the page shows of a study."""
+    """Gather what the page shows of a study.
+
+    The first figure of the first run leads the study, and is not shown again with that run.
+    """
     stated = study.claims
     own = [(path, record) for path, record in entries if record.study == study.name]
     own.sort(key=lambda entry: run_order(entry[1]))
+    titles = run_titles(own)
+    runs = [
+        run_view(study, stated.claims, path, record, titles[path], base, references)
+        for path, record in own
+    ]
+    shown = [run for run in runs if any(figure.uri for figure in run.figures)]
+    lead = next((f for f in shown[0].figures if f.uri), None) if shown else None
+    if lead:
+        rest = [figure for figure in shown[0].figures if figure is not lead]
+        runs[runs.index(shown[0])] = replace(shown[0], figures=rest)
+        lead = replace(lead, name=f"{lead.name} ({shown[0].title})")
     return StudyView(
         name=study.name,
         title=study.title,
@@ -150,17 +188,23 @@ def study_view(study: Study, entries: Entries, base: Path, references: Reference
         claims=claim_rows(study, own, base),
         variants=variant_tables(stated.claims, own, base),
         across=across_views(study, [record for _, record in own]),
-        runs=[run_view(study, stated.claims, *entry, base, references) for entry in own],
+        lead=lead,
+        runs=[run for run in runs if run.preset != "smoke"],
+        smoke_runs=[run for run in runs if run.preset == "smoke"],
     )
 
 
 def run_order(record: Record) -> tuple:
-    """Return what runs are sorted by: as published first, large before small, then by number."""
+    """Return what runs are sorted by: as published first, large before small, then by number.
+
+    Of runs that differ in precision alone, float32 goes first.
+    """
     scales = list(SCALES)
     scale = scales.index(record.preset) if record.preset in scales else -1
     parts = re.split(r"(\d+)", record.experiment)  # texts and numbers in turn
     natural = [int(part) if part.isdigit() else part for part in parts]
-    return record.variant != "faithful", record.variant, -scale, natural
+    after_faithful = record.variant != "faithful"
+    return after_faithful, record.variant, -scale, natural, not record.in_float32
 
 
 def citation(paper: Paper) -> str:
@@ -175,6 +219,7 @@ def run_view(
     claims: list[Claim],
     path: Path,
     record: Record,
+    title: str,
     base: Path,
     references: References,
 ) -> RunView:
@@ -188,12 +233,13 @@ def run_view(
         anchor="run-" + re.sub(r"[^A-Za-z0-9]+", "-", where.removesuffix(".json")).strip("-"),
         path=where,
         href=quote(where),
-        title=f"{record.variant}, {record.preset}, {record.experiment}",
+        title=title,
         subtitle=run_subtitle(record),
+        preset=record.preset,
         failed=record.status == "failed",
         reason=record.reason or "The record gives no reason.",
         command=record.command,
-        networks=[network_view(name, n) for name, n in record.networks.items()],
+        networks=network_views(record),
         curves=curve_views(record, references),
         figures=[view for name, view in figures.items() if name not in worst],
         worst_cases=[figures[name] for name in worst],
@@ -210,7 +256,23 @@ def run_subtitle(record: Record) -> str:
     return f"{seeds}, {write.duration(total)}" if record.timings else seeds
 
 
-def network_view(name: str, entry: Any) -> NetworkView:
+def network_views(record: Record) -> list[NetworkView]:
+    """Put networks' sizes and recipes into words; networks that are alike share a row."""
+    names: dict[str, list[str]] = {}
+    for name, network in record.networks.items():
+        names.setdefault(network.model_dump_json(), []).append(name)
+    return [network_view(shared_name(alike), record.networks[alike[0]]) for alike in names.values()]
+
+
+def shared_name(names: list[str]) -> str:
+    """Name some networks: all of a few, of many the first."""
+    if len(names) <= MOST_NAMES:
+        labels = [write.uncapitalised(metric_label(name)) for name in names]
+        return write.capitalised(write.sentence_list(labels))
+    return f"{metric_label(names[0])} and {len(names) - 1} alike"
+
+
+def network_view(name: str, entry: NetworkEntry) -> NetworkView:
     """Put a network's size and recipe into words."""
     recipe = ", ".join(
         f"{write.readable(k).lower()} {v}" for k, v in entry.recipe.items() if v is not None
@@ -218,7 +280,7 @@ def network_view(name: str, entry: Any) -> NetworkView:
     return NetworkView(
         name=name,
         parameters=write.integer(entry.parameters),
-        flops=write.large(entry.flops, "FLOP"),
+        flops=NO_COST if entry.flops is None else write.large(entry.flops, "FLOP"),
         recipe=recipe or write.MISSING,
     )
 
@@ -246,8 +308,8 @@ def curve_views(record: Record, references: References) -> list[FigureView]:
         views.append(
             drawn_view(
                 figures.training_curves(seeds, reference),
-                name=f"Training of {task}",
-                caption=f"Loss on training and validation samples, a line a seed{beside}.",
+                name=f"Training: {write.uncapitalised(metric_label(task))}",
+                caption=f"Loss on training and validation samples, one line per seed{beside}.",
                 command=record.command,
                 alt=figures.describe_curves(seeds),
             )
@@ -296,7 +358,7 @@ def mean_metrics(record: Record) -> dict[str, float]:
 
 
 def drawn_view(figure: Figure, **texts: str) -> FigureView:
-    """Embed a figure drawn just now."""
+    """Embed a figure that was just drawn."""
     from repro.reporting import figures
 
     content = figures.image(figure, ".svg")
@@ -305,13 +367,13 @@ def drawn_view(figure: Figure, **texts: str) -> FigureView:
 
 
 def metric_groups(record: Record, claims: list[Claim]) -> list[MetricGroup]:
-    """Group a record's metrics by how their names begin: baselines first, those of claims last."""
+    """Group a record's metrics by how their keys begin: baselines first, those of claims last."""
     patterns = [name.rpartition(":")[2] for claim in claims for name in claim.metrics]
     groups: dict[str, list[MetricView]] = {}
     for name, metric in record.metrics.items():
         claimed = any(names_metric(pattern, name) for pattern in patterns)
         group = BEHIND_CLAIMS if claimed else group_name(name)
-        groups.setdefault(group, []).append(metric_view(name, metric))
+        groups.setdefault(group, []).append(metric_view(name, metric, len(record.seeds)))
     views = [MetricGroup(name, metrics) for name, metrics in groups.items()]
     return sorted(views, key=lambda g: (not g.is_baseline, g.name == BEHIND_CLAIMS, g.name))
 
@@ -322,21 +384,24 @@ def names_metric(pattern: str, metric: str) -> bool:
 
 
 def group_name(metric: str) -> str:
-    """Return the heading a metric stands under: its name up to the first slash."""
+    """Return the heading a metric stands under: its key up to the first slash."""
     head, slash, _ = metric.partition("/")
-    return write.readable(head) if slash else ("Baseline" if "baseline" in metric else "Further")
+    if slash:
+        return metric_label(head)
+    return "Baseline" if "baseline" in metric else "Others"
 
 
-def metric_view(name: str, metric: RecordedMetric) -> MetricView:
+def metric_view(key: str, metric: RecordedMetric, n_seeds: int) -> MetricView:
     """Put a metric into words: mean over seeds, and standard deviation if there are several."""
     values = list(metric.values.values())
     text = write.number(float(np.mean(values)) if values else None)
     if len(values) > 1:
         text = write.plus_minus(float(np.mean(values)), float(np.std(values, ddof=1)))
+    of_fewer = f" ({write.count(len(values), 'seed')})" if len(values) != n_seeds else ""
     return MetricView(
-        name=name,
-        value=write.with_unit(text, metric.unit),
-        seeds=len(values),
+        key=key,
+        label=metric_label(key),
+        value=write.with_unit(text, metric.unit) + of_fewer,
         better={"lower": "lower", "higher": "higher"}.get(metric.better, write.MISSING),
         definition=metric.definition,
     )
@@ -348,7 +413,7 @@ def provenance(record: Record) -> dict[str, list[tuple[str, str]]]:
     return {
         "Data": data_facts(record),
         "Time": [(write.readable(stage), timing_text(t)) for stage, t in record.timings.items()],
-        "Settings in force": [(write.readable(k), yes_no(v)) for k, v in flags.items()],
+        "Settings": [(write.readable(k), yes_no(v)) for k, v in flags.items()],
         "Hashes": [(write.readable(k), v) for k, v in record.hashes.model_dump().items()],
     }
 
@@ -367,12 +432,12 @@ def data_facts(record: Record) -> list[tuple[str, str]]:
     ]
 
 
-def timing_text(timing: Any) -> str:
-    """Write the time of a stage and its rate."""
+def timing_text(timing: Timing) -> str:
+    """Write the time of a stage and its rate, where it has one."""
     parts = [write.duration(timing.wall_s)]
     if timing.device_s is not None:
         parts.append(f"{write.duration(timing.device_s)} on the device")
-    if timing.samples_per_s is not None:
+    if timing.samples_per_s:  # a stage that took no samples has none
         parts.append(f"{write.number(timing.samples_per_s, 3)} samples/s")
     return ", ".join(parts)
 
@@ -384,20 +449,22 @@ def yes_no(value: Any) -> str:
 
 def environments(entries: Entries, base: Path) -> list[EnvironmentView]:
     """Return each machine and software once, with the runs made there."""
+    titles: dict[Path, str] = {}
+    for study in dict.fromkeys(record.study for _, record in entries):
+        own = [(path, record) for path, record in entries if record.study == study]
+        titles |= {path: f"{study} {title}" for path, title in run_titles(own).items()}
     groups: dict[str, Entries] = {}
     for path, record in entries:
         key = record.environment.model_dump_json(exclude={"flags"})
         groups.setdefault(key, []).append((path, record))
-    return [environment_view(group, base) for group in groups.values()]
+    return [environment_view(group, titles, base) for group in groups.values()]
 
 
-def environment_view(entries: Entries, base: Path) -> EnvironmentView:
+def environment_view(entries: Entries, titles: dict[Path, str], base: Path) -> EnvironmentView:
     """Put the machine and software that some records share into words."""
     path, record = entries[0]
     machine = record.environment
-    labels = [record.label for _, record in entries[:3]]
-    more = [f"{len(entries) - 3} more"] if len(entries) > 3 else []
-    used = write.sentence_list([*labels, *more])
+    used = "; ".join(titles[path] for path, _ in entries)
     return EnvironmentView(
         path=relative(path, base),
         used_by=f"{write.count(len(entries), 'run')}: {used}",
