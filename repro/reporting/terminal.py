@@ -203,7 +203,7 @@ def record_page(record: Record) -> str:
 
 
 def claims_text(rows: list[ClaimRow]) -> str:
-    """Return claims with their verdicts as text, two lines a claim, and each reason once at the end.
+    """Return claims and verdicts as text, two lines a claim; each reason once, at the end.
 
     Parameters
     ----------
