@@ -16,6 +16,7 @@ import numpy as np
 
 from repro.datasets.batches import Batches, Share
 from repro.errors import ReproError
+from repro.files import exclusive
 from repro.training.devices import device_count
 from repro.training.precision import precision
 from repro.training.progress import TrainingProgress
@@ -23,16 +24,16 @@ from repro.training.recipe import Recipe, is_compiled
 from repro.training.state import (
     CONFIGURATION,
     DONE,
+    LOCK,
     EpochSoFar,
     Row,
     State,
     claim,
     columns,
-    exclusive,
     finish,
     load_state,
     load_weights,
-    read_json,
+    read_finished,
     save_epoch,
     settle,
 )
@@ -121,7 +122,7 @@ def fit(
     with ExitStack() as held:
 
         def open_folder() -> bool:
-            held.enter_context(exclusive(folder))
+            held.enter_context(exclusive(folder / LOCK, f"training in {folder}"))
             claim(folder, settings)
             return (folder / DONE).exists()
 
@@ -142,7 +143,7 @@ def _load_done(
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     model.jit_compile = is_compiled(recipe.jit_compile)
     _share_kept_weights(model, lambda: _load_kept_weights(model, folder), world)
-    return model, columns(world.lead(lambda: read_json(folder / DONE)["history"]))
+    return model, columns(world.lead(lambda: read_finished(folder, DONE)["history"]))
 
 
 def _share_kept_weights(model: keras.Model, load: Callable[[], None], world: World) -> None:
@@ -181,7 +182,7 @@ def load_model(build_model: BuildModel, folder: str | Path) -> keras.Model:
         If the training there is not done, or a file is damaged or of another network.
     """
     folder = Path(folder)
-    settings = read_json(folder / CONFIGURATION)
+    settings = read_finished(folder, CONFIGURATION)
     recipe = Recipe(**settings["recipe"])
     model = _built(build_model, recipe, settings["seed"])
     model.jit_compile = is_compiled(recipe.jit_compile)
@@ -190,7 +191,7 @@ def load_model(build_model: BuildModel, folder: str | Path) -> keras.Model:
 
 
 def _load_kept_weights(model: keras.Model, folder: Path) -> None:
-    done = read_json(folder / DONE)
+    done = read_finished(folder, DONE)
     load_weights(model, folder / done["weights"], done["sha256"])
 
 

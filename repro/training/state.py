@@ -8,15 +8,11 @@ the file of before.
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import fcntl
-import hashlib
 import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,13 +20,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from repro.datasets.atomic import replacing
 from repro.errors import ReproError
+from repro.files import check_same, read_json, replacing, sha256, write_text
 
 CONFIGURATION = "configuration.json"
 STATE = "state.npz"
 HISTORY = "history.csv"
 DONE = "done.json"
+LOCK = ".lock"
 Row = dict[str, float]
 
 
@@ -125,32 +122,6 @@ def weights_name(keep: str) -> str:
 # ---- the folder
 
 
-@contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Make the folder and keep every other process from training in it.
-
-    Raises
-    ------
-    ReproError
-        If another process trains there, or the folder cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise ReproError(
-            f"{folder} cannot be written ({error.strerror}): choose a folder you can write to."
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ReproError(
-                f"Another process is training in {folder}: wait for it or choose another folder."
-            ) from None
-        yield
-
-
 def claim(folder: Path, configuration: dict[str, Any]) -> None:
     """Write down what is trained in the folder, or refuse a folder with something else.
 
@@ -161,37 +132,29 @@ def claim(folder: Path, configuration: dict[str, Any]) -> None:
     """
     ours = json.loads(json.dumps(configuration))
     path = folder / CONFIGURATION
-    if not path.exists():
+    if path.exists():
+        remedy = "give the same settings to resume it, or another folder"
+        check_same(f"{folder} holds a training", _read(path), ours, remedy)
+    else:
         _refuse_unclaimed(folder)
-        _write_text(path, json.dumps(ours, indent=2) + "\n")
-        return
-    theirs, ours = _flat(read_json(path)), _flat(ours)
-    names = sorted(n for n in {*theirs, *ours} if theirs.get(n) != ours.get(n))
-    if names:
-        more = f" (and {len(names) - 1} more settings)" if len(names) > 1 else ""
-        raise ReproError(
-            f"{folder} holds a training with {names[0]} = {theirs.get(names[0])}, not "
-            f"{ours.get(names[0])}{more}: give the same settings to resume it, or another folder."
-        )
+        write_text(path, json.dumps(ours, indent=2) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the content of one of the folder's JSON files.
+def read_finished(folder: Path, name: str) -> dict[str, Any]:
+    """Return the content of one of a finished training's JSON files.
 
     Raises
     ------
     ReproError
-        If it is not there or damaged.
+        If the training is not finished, or the file is damaged.
     """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
+    path = folder / name
+    if not path.exists():
         raise ReproError(
-            f"{path.parent} holds no finished training ({path.name} is missing): "
-            "train there first; the same command resumes."
-        ) from None
-    except ValueError:
-        raise _damaged(path, "not JSON") from None
+            f"{folder} holds no finished training ({name} is missing): train there first; the "
+            "same command resumes."
+        )
+    return _read(path)
 
 
 def save_epoch(folder: Path, model: keras.Model, state: State, keep: str) -> None:
@@ -259,7 +222,7 @@ def finish(folder: Path, model: keras.Model, history: list[Row], keep: str) -> N
         "sha256": sha256(weights),
         "history": history,
     }
-    _write_text(folder / DONE, json.dumps(done, indent=2) + "\n")
+    write_text(folder / DONE, json.dumps(done, indent=2) + "\n")
 
 
 def load_weights(model: keras.Model, path: Path, expected: str | None = None) -> None:
@@ -285,12 +248,6 @@ def load_weights(model: keras.Model, path: Path, expected: str | None = None) ->
         ) from None
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _refuse_unclaimed(folder: Path) -> None:
     for name in (STATE, DONE):
         if (folder / name).exists():
@@ -298,15 +255,6 @@ def _refuse_unclaimed(folder: Path) -> None:
                 f"{folder} holds {name} but no {CONFIGURATION}: choose another folder, or put "
                 "the missing file back."
             )
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {name: value}
-    flat = {}
-    for key, inner in value.items():
-        flat |= _flat(inner, f"{name}.{key}" if name else key)
-    return flat
 
 
 def _members(state: State) -> dict[str, np.ndarray]:
@@ -337,12 +285,13 @@ def _save_weights(model: keras.Model, path: Path) -> None:
         ) from None
 
 
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as partial:
-        partial.write_text(text)
+def _read(path: Path) -> dict[str, Any]:
+    return read_json(path, _remedy(path))
+
+
+def _remedy(path: Path) -> str:
+    return f"put back a copy, or remove {path.parent} and train again"
 
 
 def _damaged(path: Path, reason: str) -> ReproError:
-    return ReproError(
-        f"{path} is damaged ({reason}): put back a copy, or remove {path.parent} and train again."
-    )
+    return ReproError(f"{path} is damaged ({reason}): {_remedy(path)}.")
