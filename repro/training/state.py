@@ -13,7 +13,8 @@ import json
 import os
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ STATE = "state.npz"
 HISTORY = "history.csv"
 DONE = "done.json"
 LOCK = ".lock"
+KEPT_BY = {"best": "val_loss", "best_training": "loss"}  # the lowest of the history
+RENEWED = "renewed-"  # before the names of arrays in a state's file
 Row = dict[str, float]
 
 
@@ -68,21 +71,31 @@ class State:
         Every variable of the optimizer: step, moments, loss scale.
     epoch : EpochSoFar
         What is done of the epoch after the history's last; nothing in a file.
+    arrays : dict of numpy.ndarray
+        What was found anew between epochs, as the last epoch used it.
     """
 
     history: list[Row]
     model: list[np.ndarray]
     optimizer: list[np.ndarray]
     epoch: EpochSoFar = EpochSoFar()
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: keras.Model, history: list[Row], epoch: EpochSoFar = EpochSoFar()) -> State:
+    def of(
+        cls,
+        model: keras.Model,
+        history: list[Row],
+        epoch: EpochSoFar = EpochSoFar(),
+        arrays: Mapping[str, np.ndarray] | None = None,
+    ) -> State:
         """Return the state of a compiled network."""
         return cls(
             history=list(history),
             model=[keras.ops.convert_to_numpy(v) for v in model.variables],
             optimizer=[keras.ops.convert_to_numpy(v) for v in model.optimizer.variables],
             epoch=epoch,
+            arrays=dict(arrays or {}),
         )
 
     def restore(self, model: keras.Model, folder: Path) -> None:
@@ -104,9 +117,11 @@ class State:
             variable.assign(value)
 
 
-def best_epoch(history: list[Row]) -> int:
-    """Return the epoch, from 1, with the lowest validation loss; the first of equal ones."""
-    return int(min(history, key=lambda row: row["val_loss"])["epoch"])
+def kept_epoch(history: list[Row], keep: str) -> int:
+    """Return the epoch, from 1, whose weights a recipe keeps; the first of equally good ones."""
+    if keep == "last":
+        return len(history)
+    return int(min(history, key=lambda row: row[KEPT_BY[keep]])["epoch"])
 
 
 def columns(history: list[Row]) -> dict[str, list[float]]:
@@ -164,11 +179,11 @@ def save_epoch(folder: Path, model: keras.Model, state: State, keep: str) -> Non
     written: a kill in between can never leave weights and history of different trainings.
     """
     epoch = len(state.history)
-    if keep == "best" and best_epoch(state.history) == epoch:
+    if keep != "last" and kept_epoch(state.history, keep) == epoch:
         _save_weights(model, _pending(folder, epoch))
     with replacing(folder / STATE) as path, path.open("wb") as file:
         np.savez(file, **_members(state))
-    settle(folder, state)
+    settle(folder, state, keep)
 
 
 def load_state(folder: Path) -> State | None:
@@ -189,17 +204,22 @@ def load_state(folder: Path) -> State | None:
             history=json.loads(members["history"].item()),
             model=_numbered(members, "model"),
             optimizer=_numbered(members, "optimizer"),
+            arrays={
+                name.removeprefix(RENEWED): array
+                for name, array in members.items()
+                if name.startswith(RENEWED)
+            },
         )
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, ValueError) as error:
         raise _damaged(path, str(error) or "cut short") from None
 
 
-def settle(folder: Path, state: State) -> None:
+def settle(folder: Path, state: State, keep: str) -> None:
     """Bring weights and history into step with the state; clear away what a kill left."""
-    if "val_loss" in state.history[0]:
-        pending = _pending(folder, best_epoch(state.history))
+    if keep != "last":
+        pending = _pending(folder, kept_epoch(state.history, keep))
         if pending.exists():
-            pending.replace(folder / weights_name("best"))
+            pending.replace(folder / weights_name(keep))
     for leftover in (*folder.glob("pending-*.weights.h5"), *folder.glob("*.partial")):
         leftover.unlink()
     with replacing(folder / HISTORY) as path, path.open("w", newline="") as file:
@@ -218,7 +238,7 @@ def finish(folder: Path, model: keras.Model, history: list[Row], keep: str) -> N
     load_weights(model, weights)
     done = {
         "weights": weights.name,
-        "epoch": best_epoch(history) if keep == "best" else len(history),
+        "epoch": kept_epoch(history, keep),
         "sha256": sha256(weights),
         "history": history,
     }
@@ -261,7 +281,7 @@ def _members(state: State) -> dict[str, np.ndarray]:
     members = {"history": np.array(json.dumps(state.history))}
     for name in ("model", "optimizer"):
         members |= {f"{name}-{i}": value for i, value in enumerate(getattr(state, name))}
-    return members
+    return members | {f"{RENEWED}{name}": array for name, array in state.arrays.items()}
 
 
 def _numbered(members: dict[str, np.ndarray], name: str) -> list[np.ndarray]:

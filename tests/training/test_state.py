@@ -9,8 +9,8 @@ import pytest
 from repro.errors import ReproError
 from repro.training.state import (
     State,
-    best_epoch,
     claim,
+    kept_epoch,
     load_state,
     save_epoch,
 )
@@ -41,17 +41,23 @@ def test_state_comes_back_bit_for_bit_with_seed_generators_and_optimizer(tmp_pat
     model = network()
     model.fit(np.ones((8, 2)), np.ones((8, 3)), batch_size=2, verbose=0)
     history = [row(1, 1 / 3)]
-    save_epoch(tmp_path, model, State.of(model, history), keep="best")
+    arrays = {"masks": np.eye(3, dtype=bool), "answers": np.array([0.1, 1 / 3])}
+    save_epoch(tmp_path, model, State.of(model, history, arrays=arrays), keep="best")
     other = network()
     assert not same(values(other), values(model))
     state = load_state(tmp_path)
     state.restore(other, tmp_path)
     assert same(values(other), values(model))
     assert state.history == history
+    assert state.arrays.keys() == arrays.keys()
+    assert same(state.arrays.values(), arrays.values())
 
 
 def test_first_of_equal_epochs_is_the_best():
-    assert best_epoch([row(1, 0.5), row(2, 0.3), row(3, 0.3)]) == 2
+    history = [row(1, 0.5), row(2, 0.3), row(3, 0.3)]
+    assert kept_epoch(history, "best") == 2
+    assert kept_epoch(history, "best_training") == 1
+    assert kept_epoch(history, "last") == 3
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.3, 0.9, 0.999])
