@@ -39,7 +39,7 @@ horovod: .horovod-stamp
 	     >/dev/null 2>&1 || true
 	@uv=$$(command -v uv || echo $(BIN)/uv); \
 	"$$uv" pip install --quiet --python $(BIN)/python -c constraints.txt $(HOROVOD_NEEDS)
-	@$(BIN)/python -m repro.training.horovod_wheel
+	@$(BIN)/python -m repro.install.horovod_wheel
 	@touch $@
 
 # The report is tested in a browser; without one that test is skipped and says so.

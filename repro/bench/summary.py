@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from repro.datasets.atomic import replacing
 from repro.errors import ReproError
+from repro.files import read_json, write_text
 
 # Those of `repro.bench.device.sysinfo`: what else a file says of its machine may name its owner.
 MACHINE_FACTS = ("python", "packages", "processor", "cores", "memory_gb", "gpu")
@@ -63,18 +63,8 @@ def write_summary(raw_file: str | Path, out: str | Path) -> None:
     ReproError
         If the run cannot be read, or is none.
     """
-    try:
-        raw = json.loads(Path(raw_file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReproError(
-            f"{raw_file} cannot be read ({error}): write it with "
-            "pytest benchmarks --benchmark-json=FILE."
-        ) from None
-    text = json.dumps(summarise(raw), indent=1, ensure_ascii=False) + "\n"
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as partial:
-        partial.write_text(text, encoding="utf-8")
+    raw = read_json(Path(raw_file), "write it with pytest benchmarks --benchmark-json=FILE")
+    write_text(Path(out), json.dumps(summarise(raw), indent=1, ensure_ascii=False) + "\n")
 
 
 def _measured(benchmark: dict[str, Any]) -> dict[str, Any]:

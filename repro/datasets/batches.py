@@ -13,8 +13,8 @@ from repro.errors import ReproError
 from repro.seeds import generator
 
 Arrays = np.ndarray | Mapping[str, np.ndarray]
-Load = Callable[[np.ndarray], tuple[Arrays, Arrays]]
-Augmented = Callable[[np.ndarray, np.ndarray], tuple[Arrays, Arrays]]
+Load = Callable[..., tuple[Arrays, Arrays]]  # of row numbers, perhaps of renewed arrays
+Augmented = Callable[..., tuple[Arrays, Arrays]]  # of row numbers, seeds, perhaps renewed arrays
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,12 @@ class Batches(keras.utils.PyDataset):
         Called instead of ``load``, with row numbers and a seed for each of them, ``(n,)`` uint64;
         the seed of a row depends on ``seed``, its place in ``rows`` and the epoch alone.
 
+    Attributes
+    ----------
+    arrays : dict of numpy.ndarray or None
+        What ``load`` and ``augmented`` get as a last argument unless it is None: arrays that are
+        found anew between epochs.
+
     Raises
     ------
     ReproError
@@ -95,6 +101,7 @@ class Batches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.seed = seed
         self.drop_remainder = drop_remainder
+        self.arrays: Mapping[str, np.ndarray] | None = None
         self._check()
         self.epoch = 0
 
@@ -176,9 +183,10 @@ class Batches(keras.utils.PyDataset):
             yield coming.result()
 
     def _read(self, places: np.ndarray) -> tuple[Arrays, Arrays]:
+        renewed = () if self.arrays is None else (self.arrays,)
         if self.augmented is not None:
-            return self.augmented(self.rows[places], self._seeds[places])
-        return self.load(self.rows[places])
+            return self.augmented(self.rows[places], self._seeds[places], *renewed)
+        return self.load(self.rows[places], *renewed)
 
     def _places_of_batch(self, index: int) -> np.ndarray:
         start = index * self.batch_size

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
-import fcntl
-import hashlib
-import importlib
 import json
 import os
 import shutil
@@ -23,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from repro.code_hash import hash_sources
 from repro.datasets import cluster
-from repro.datasets.atomic import replacing
 from repro.datasets.emd import find_axes
 from repro.datasets.spec import ResolvedSpec, load_function
 from repro.datasets.store import (
@@ -36,6 +32,7 @@ from repro.datasets.store import (
     write_dataset,
 )
 from repro.errors import ReproError
+from repro.files import check_same, exclusive, replacing, write_text
 
 Generator = Callable[[int, int, int, dict], Arrays]
 
@@ -83,7 +80,7 @@ def build(
         return out
     generator = load_function(spec.generator)
     find_axes(spec)  # a missing one is told before the work, not after it
-    with parts.claimed(source_hash(generator)):
+    with parts.claimed(hash_sources(generator.__module__)):
         missing = parts.missing()
         _require_room(parts, len(missing))
         report = _reporter(parts, missing, progress)
@@ -157,40 +154,26 @@ class Parts:
         return self.folder / f"shard-{start:09d}.npz"
 
     @contextlib.contextmanager
-    def claimed(self, source_hash: str) -> Iterator[None]:
-        """Hold the folder for this process alone, for this data set and this generator."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock_file = (self.folder / "lock").open("w")
-        except OSError as error:
-            raise ReproError(
-                f"The folder {self.folder} cannot be made ({error.strerror}): choose another "
-                "place for the data set."
-            ) from None
-        with lock_file as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ReproError(f"Another process is building {self.folder.stem} now.") from None
-            self._claim(source_hash)
+    def claimed(self, sources: str) -> Iterator[None]:
+        """Hold the folder for this process alone, for this data set and a generator's sources."""
+        with exclusive(self.folder / "lock", f"building {self.folder.stem}"):
+            self._claim(sources)
             yield
 
-    def _claim(self, source_hash: str) -> None:
+    def _claim(self, sources: str) -> None:
         ours = {
             "fingerprint": self.spec.fingerprint,
             "shard_size": self.spec.shard_size,
-            "generator_source": source_hash,
+            "generator_source": sources,
         }
         if not any(self.folder.glob("shard-*")):
-            with replacing(self.manifest) as partial:
-                partial.write_text(json.dumps(ours, indent=1))
-        theirs = self._read_manifest()
-        differing = [key.replace("_", " ") for key in ours if theirs.get(key) != ours[key]]
-        if differing:
-            raise ReproError(
-                f"{self.folder} holds parts of another data set ({', '.join(differing)} "
-                "differ): finish that one, or delete the folder."
-            )
+            write_text(self.manifest, json.dumps(ours, indent=1))
+        check_same(
+            f"{self.folder} holds parts of another data set",
+            self._read_manifest(),
+            ours,
+            "finish that one, or delete the folder",
+        )
 
     def _read_manifest(self) -> dict:
         with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
@@ -335,27 +318,3 @@ def _is_whole(shard: Path) -> bool:
             return archive.testzip() is None
     except (FileNotFoundError, zipfile.BadZipFile, EOFError, RuntimeError):
         return False
-
-
-def source_hash(generate: Generator) -> str:
-    """Hash the generator's module with all that it imports of its own package."""
-    sources: dict[str, bytes] = {}
-    waiting = [generate.__module__]
-    while waiting:
-        module = waiting.pop()
-        if module not in sources:
-            sources[module] = Path(importlib.import_module(module).__file__).read_bytes()
-            waiting += _imported(sources[module], module.rpartition(".")[0])
-    lines = [f"{m} {hashlib.sha256(sources[m]).hexdigest()}\n" for m in sorted(sources)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _imported(source: bytes, package: str) -> Iterator[str]:
-    """Yield the modules of a package that a source file imports."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and package:
-            module = node.module or ""
-            if module.startswith(f"{package}."):
-                yield module
-            elif module == package:
-                yield from (f"{package}.{alias.name}" for alias in node.names)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import importlib
 import logging
 import pickle
 import re
@@ -25,7 +23,7 @@ import numpy
 import scipy
 from threadpoolctl import threadpool_limits
 
-import repro
+from repro.code_hash import hash_file, hash_files, source_files
 from repro.errors import NotPossibleHere, ReproError
 
 if TYPE_CHECKING:
@@ -137,34 +135,23 @@ def results(
 def running_code(module: str) -> dict[str, str]:
     """Return what the numbers of a module's functions depend on, a text for each.
 
-    The code is that of the module's folder, of ``repro.datasets`` and of ``repro.seeds``. It is
-    read once, when it is loaded: a process that outlives a change of its files goes on with what
-    it loaded.
+    The code is that of `repro.code_hash.source_files` and of ``repro.datasets``. It is read once,
+    when it is loaded: a process that outlives a change of its files goes on with what it loaded.
 
     Parameters
     ----------
     module : str
         Such as ``repro.studies.mamba.simulate``.
     """
-    package = Path(repro.__file__).parent
-    own = Path(importlib.import_module(module).__file__)
-    files = [
-        package / "seeds.py",
-        *(package / "datasets").glob("*.py"),
-        *(own.parent.rglob("*.py") if "." in module else [own]),
-    ]
-    lines = sorted(f"{file.name} {_hash(file)}" for file in files)
+    here = {f"datasets/{file.name}": file for file in Path(__file__).parent.glob("*.py")}
     return {
-        "code of repro": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+        "code of repro": hash_files(source_files(module) | here, _hash_loaded),
         "numpy": numpy.__version__,
         "scipy": scipy.__version__,
     }
 
 
-@cache
-def _hash(file: Path) -> str:
-    # A checkout may turn line ends to CRLF; the code is the same.
-    return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+_hash_loaded = cache(hash_file)
 
 
 @dataclass(frozen=True)

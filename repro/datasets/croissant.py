@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from repro.datasets.spec import SPLITS, ResolvedSpec
 from repro.datasets.store import Dataset
+from repro.files import sha256
 
 TERMS = """
     arrayShape citeAs column equivalentProperty extract field fileObject fileProperty fileSet format
@@ -82,8 +82,6 @@ def _as_text(value: object) -> str:
 
 
 def _file_object(dataset: Dataset) -> dict:
-    with dataset.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "@type": "cr:FileObject",
         "@id": dataset.path.name,
@@ -91,7 +89,7 @@ def _file_object(dataset: Dataset) -> dict:
         "contentUrl": dataset.path.name,
         "contentSize": f"{dataset.path.stat().st_size} B",
         "encodingFormat": HDF5,
-        "sha256": digest,
+        "sha256": sha256(dataset.path),
     }
 
 

@@ -23,9 +23,9 @@ from pydantic import ValidationError
 
 from repro import __version__
 from repro.datasets import emd
-from repro.datasets.atomic import replacing
 from repro.datasets.spec import SPLITS, ResolvedSpec
 from repro.errors import GateFailed, ReproError
+from repro.files import replacing
 
 FORMAT = "repro-dataset"
 FORMAT_VERSION = 2  # 2 added parameters, units and axes; files of 1 are read as well

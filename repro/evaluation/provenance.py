@@ -1,7 +1,4 @@
-"""Hashes and facts that explain why a number moved: code, metrics, data, settings, machine.
-
-Nothing here needs git: code is hashed file by file, as it is installed.
-"""
+"""Hashes and facts that explain why a number moved: code, metrics, data, settings, machine."""
 
 from __future__ import annotations
 
@@ -10,12 +7,11 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import repro
 from repro.bench.device import gpu_name, package_versions, sysinfo
+from repro.code_hash import hash_code
 from repro.errors import ReproError
 from repro.evaluation.metrics import Metric
 from repro.evaluation.records import (
@@ -26,9 +22,6 @@ from repro.evaluation.records import (
     RecordedMetric,
     without_paths,
 )
-
-# These show or time a result and cannot alter it.
-WITHOUT_EFFECT = ("bench", "reporting", "cli.py", "__main__.py")
 
 
 def hashes(
@@ -94,44 +87,6 @@ def hash_environment(environment: Environment) -> str:
     if not content["flags"]["tf32"]:
         del content["flags"]["tf32"]
     return hash_json(content)
-
-
-def hash_code(study: str, package: Path | None = None) -> str:
-    """Return the hash of the code that a study's numbers depend on.
-
-    Parameters
-    ----------
-    study : str
-        The study's name.
-    package : Path, optional
-        The folder of the package ``repro``, by default the one that is running.
-
-    Raises
-    ------
-    ReproError
-        If there is no such study.
-    """
-    package = package or Path(repro.__file__).parent
-    if not (package / "studies" / study).is_dir():
-        raise ReproError(f"There is no study {study!r} whose code could be hashed.")
-    digest = hashlib.sha256()
-    for file in code_files(study, package):
-        # A checkout may turn line ends to CRLF; the code is the same.
-        content = file.read_bytes().replace(b"\r\n", b"\n")
-        name = file.relative_to(package).as_posix()
-        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\0".encode())
-    return digest.hexdigest()
-
-
-def code_files(study: str, package: Path) -> list[Path]:
-    """Return the Python files that can alter a study's numbers: shared ones and the study's own."""
-
-    def matters(parts: tuple[str, ...]) -> bool:
-        foreign = parts[0] == "studies" and len(parts) > 2 and parts[1] != study
-        return parts[0] not in WITHOUT_EFFECT and not foreign
-
-    files: Iterable[Path] = package.rglob("*.py")
-    return sorted(file for file in files if matters(file.relative_to(package).parts))
 
 
 def environment(

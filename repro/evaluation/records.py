@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from repro.errors import ReproError
 from repro.evaluation.metrics import Better, Interval
+from repro.files import read_json, write_text
 
 SCHEMA_VERSION = 1
 ABSOLUTE_PATH = re.compile(r"(?<![^\s='\"(,\[])(?:/|~/|[A-Za-z]:\\)(?:[\w.@+-]+[/\\])+([\w.@+-]*)")
@@ -193,15 +192,7 @@ def read_record(path: Path) -> Record:
         suite wrote it.
     """
     path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ReproError(f"Cannot read the record {path}: {error.strerror}.") from None
-    except ValueError as error:  # not JSON, or not even text
-        raise ReproError(
-            f"{path} is not a record but damaged or no JSON ({error}): make it again with "
-            f"'repro evaluate'."
-        ) from None
+    content = read_json(path, "make the record again with 'repro evaluate'")
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ReproError(
@@ -224,18 +215,7 @@ def write_record(record: Record, path: Path) -> Path:
     """
     path = Path(path)
     content = without_paths(json.loads(record.model_dump_json()))
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(
-            json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-            encoding="utf-8",
-        )
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise ReproError(f"Cannot write the record {path}: {error.strerror}.") from None
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return path
 
 

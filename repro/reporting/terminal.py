@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
@@ -53,17 +53,18 @@ class TerminalDisplay(Display):
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )
         with RichProgress(*columns, console=self._console) as progress:
-            task = progress.add_task(label, total=None, rate="")
+            task = progress.add_task(label, total=None, count="", rate="")
 
             def update(done: int, total: int) -> None:
                 speed = progress.tasks[0].speed
                 rate = f"{number(speed, 3)}/s" if speed else ""
-                progress.update(task, completed=done, total=total, rate=rate)
+                count = f"{done}/{total}"
+                progress.update(task, completed=done, total=total, count=count, rate=rate)
 
             yield update
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from repro.datasets.atomic import replacing
 from repro.errors import ReproError
+from repro.files import replacing
 from repro.runs.display import SILENT, Display
 from repro.runs.run import Run
 from repro.study import Applied, Quantity

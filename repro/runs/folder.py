@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from repro.datasets.atomic import replacing
 from repro.errors import ReproError
+from repro.files import replacing
 from repro.runs.choices import Choices
 
 DATA_FILE = "data.h5"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from repro.datasets.batches import Share
 from repro.errors import NotPossibleHere, ReproError
+from repro.install.horovod_found import require_horovod
 from repro.training.gradient_sums import SUMS
-from repro.training.horovod_found import require_horovod
 from repro.training.launchers import Place, adopt, place
 from repro.training.watchdog import Watchdog
 from repro.training.world import ALONE, World, make_current

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +16,25 @@ import numpy as np
 
 from repro.datasets.batches import Batches, Share
 from repro.errors import ReproError
+from repro.files import exclusive
+from repro.training.between_epochs import BetweenEpochs, NamedArrays, Renew
 from repro.training.devices import device_count
 from repro.training.precision import precision
-from repro.training.progress import TrainingProgress
+from repro.training.progress import RunProgress, TrainingProgress
 from repro.training.recipe import Recipe, is_compiled
 from repro.training.state import (
     CONFIGURATION,
     DONE,
+    LOCK,
     EpochSoFar,
     Row,
     State,
     claim,
     columns,
-    exclusive,
     finish,
     load_state,
     load_weights,
-    read_json,
+    read_finished,
     save_epoch,
     settle,
 )
@@ -55,6 +57,8 @@ def fit(
     on_epoch: Callable[[Row], None] | None = None,
     quiet: bool = False,
     world: World = ALONE,
+    renew: Renew | None = None,
+    progress: RunProgress | None = None,
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     """Train a network; called again on the same folder, resume, or load what is done.
 
@@ -90,6 +94,14 @@ def fit(
         Show no progress on standard error.
     world : World
         The processes that train together; each of them calls this function.
+    renew : callable, optional
+        Finds arrays anew before every epoch, such as masks or an answer for each example, from
+        the network as it stands: ``renew(model, epochs, arrays) -> arrays`` with the epochs that
+        are through and the arrays of the last, ``{}`` before the first. It must be a function of
+        these alone and leave the network as it is: the arrays go to `load` as its last argument,
+        and to the network's untrained variables of the same names.
+    progress : RunProgress, optional
+        Of the run that this network is part of; by default this network is the whole run.
 
     Returns
     -------
@@ -112,27 +124,31 @@ def fit(
         raise ReproError(
             f"{world.size} workers cannot share {train.n_samples} training samples: start fewer."
         )
+    recipe.build_loss()  # an unknown one is refused before anything is written
     if validation is None and recipe.keep == "best":
         raise ReproError(
             "The best weights cannot be told without samples to validate with: build a data set "
-            "that has some, or keep the last weights."
+            "that has some, or keep the weights of the best_training loss or the last."
         )
     settings = _settings(recipe, train, validation, seed, configuration)
+    samples = recipe.epochs * train.n_samples
+    progress = progress or RunProgress([samples], quiet or not world.leads)
     with ExitStack() as held:
 
         def open_folder() -> bool:
-            held.enter_context(exclusive(folder))
+            held.enter_context(exclusive(folder / LOCK, f"training in {folder}"))
             claim(folder, settings)
             return (folder / DONE).exists()
 
         if world.lead(open_folder):
+            progress.skip_network()
             return _load_done(_built(build_model, recipe, seed), recipe, folder, world)
         model = _compiled(build_model, recipe, seed, len(train))
         world.average_gradients(model.optimizer, recipe.compression)
-        state = world.lead(lambda: _state_to_start_from(model, folder, world))
+        state = world.lead(lambda: _state_to_start_from(model, recipe.keep, folder, world))
         state.restore(model, folder)
-        training = _Training(model, recipe, train, validation, folder, quiet, world)
-        history = training.run(state, on_epoch)
+        training = _Training(model, recipe, train, validation, folder, world, renew)
+        history = training.run(state, on_epoch, progress)
         _share_kept_weights(model, lambda: finish(folder, model, history, recipe.keep), world)
     return model, columns(history)
 
@@ -142,7 +158,7 @@ def _load_done(
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     model.jit_compile = is_compiled(recipe.jit_compile)
     _share_kept_weights(model, lambda: _load_kept_weights(model, folder), world)
-    return model, columns(world.lead(lambda: read_json(folder / DONE)["history"]))
+    return model, columns(world.lead(lambda: read_finished(folder, DONE)["history"]))
 
 
 def _share_kept_weights(model: keras.Model, load: Callable[[], None], world: World) -> None:
@@ -155,13 +171,13 @@ def _share_kept_weights(model: keras.Model, load: Callable[[], None], world: Wor
     model.set_weights(world.lead(kept))
 
 
-def _state_to_start_from(model: keras.Model, folder: Path, world: World) -> State:
+def _state_to_start_from(model: keras.Model, keep: str, folder: Path, world: World) -> State:
     """Return the newest state of a training, and bring its folder into step with it."""
     state = world.committed(str(folder)) or load_state(folder)
     if state is None:
         return State.of(model, [])
     if state.history:
-        settle(folder, state)
+        settle(folder, state, keep)
     return state
 
 
@@ -181,8 +197,8 @@ def load_model(build_model: BuildModel, folder: str | Path) -> keras.Model:
         If the training there is not done, or a file is damaged or of another network.
     """
     folder = Path(folder)
-    settings = read_json(folder / CONFIGURATION)
-    recipe = Recipe(**settings["recipe"])
+    settings = read_finished(folder, CONFIGURATION)
+    recipe = Recipe.of(settings["recipe"])
     model = _built(build_model, recipe, settings["seed"])
     model.jit_compile = is_compiled(recipe.jit_compile)
     _load_kept_weights(model, folder)
@@ -190,7 +206,7 @@ def load_model(build_model: BuildModel, folder: str | Path) -> keras.Model:
 
 
 def _load_kept_weights(model: keras.Model, folder: Path) -> None:
-    done = read_json(folder / DONE)
+    done = read_finished(folder, DONE)
     load_weights(model, folder / done["weights"], done["sha256"])
 
 
@@ -204,20 +220,24 @@ class _Training:
         train: Batches,
         validation: Batches | None,
         folder: Path,
-        quiet: bool,
         world: World,
+        renew: Renew | None,
     ):
         self.model, self.recipe = model, recipe
         self.train, self.validation = train, validation
         self.folder, self.world = folder, world
-        self.quiet = quiet or not world.leads
+        batches = [train] if validation is None else [train, validation]
+        self._between = BetweenEpochs(model, recipe, renew, batches, world)
+        self._arrays: NamedArrays = {}
         self._write_after = 0.0  # on the clock of time.perf_counter [s]
 
-    def run(self, state: State, on_epoch: Callable[[Row], None] | None) -> list[Row]:
+    def run(
+        self, state: State, on_epoch: Callable[[Row], None] | None, run_progress: RunProgress
+    ) -> list[Row]:
         """Train from a state to the recipe's last epoch; return the whole history."""
-        history, so_far = list(state.history), state.epoch
-        epochs = self.recipe.epochs
-        with TrainingProgress(epochs, len(history), self.train.n_samples, self.quiet) as progress:
+        history, so_far, epochs = list(state.history), state.epoch, self.recipe.epochs
+        self._arrays = state.arrays
+        with run_progress.start_network(epochs, self.train.n_samples, len(history)) as progress:
             for epoch in range(len(history) + 1, epochs + 1):
                 progress.start_epoch(epoch)
                 row = self._epoch(history, so_far, progress)
@@ -234,15 +254,20 @@ class _Training:
         start, may_wait = time.perf_counter(), self.recipe.keep == "last"
         if may_wait and start < self._write_after and len(history) < self.recipe.epochs:
             return
-        save_epoch(self.folder, self.model, State.of(self.model, history), self.recipe.keep)
+        save_epoch(self.folder, self.model, self._state(history, EpochSoFar()), self.recipe.keep)
         end = time.perf_counter()
         self._write_after = end + (end - start) * (1 / WRITING_SHARE - 1)
 
     def _commit(self, history: list[Row], so_far: EpochSoFar) -> None:
-        self.world.commit(str(self.folder), lambda: State.of(self.model, history, so_far))
+        self.world.commit(str(self.folder), lambda: self._state(history, so_far))
+
+    def _state(self, history: list[Row], so_far: EpochSoFar) -> State:
+        return State.of(self.model, history, so_far, self._arrays)
 
     def _epoch(self, history: list[Row], so_far: EpochSoFar, progress: TrainingProgress) -> Row:
-        epoch = len(history) + 1
+        epoch, start = len(history) + 1, time.perf_counter()
+        self._arrays = self._between.prepare(history, self._arrays, begun=so_far.steps > 0)
+        preparing = time.perf_counter() - start
         if so_far.steps == 0:
             now = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
             so_far = replace(so_far, learning_rate=float(now))
@@ -253,7 +278,7 @@ class _Training:
             "epoch": epoch,
             "loss": trained.loss / trained.samples,
             **validated,
-            "seconds": trained.seconds + time.perf_counter() - start,
+            "seconds": preparing + trained.seconds + time.perf_counter() - start,
             "samples_per_second": trained.samples / trained.seconds,
             "learning_rate": trained.learning_rate,
             "workers": self.world.size * device_count(),
@@ -352,7 +377,7 @@ def _settings(
 ) -> dict[str, Any]:
     return {
         "configuration": configuration,
-        "recipe": asdict(recipe),
+        "recipe": recipe.described(),
         "seed": seed,
         "backend": keras.config.backend(),
         "train": _identity(train),

@@ -6,8 +6,6 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-import keras
-
 from repro.errors import ReproError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -43,6 +41,8 @@ def precision(name: str) -> Iterator[None]:
     ReproError
         If the precision is not known.
     """
+    import keras
+
     check_precision(name)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
@@ -58,6 +58,8 @@ def enable_determinism() -> None:
     Call it before the first operation: XLA reads its flags once. Equal bits are promised for one
     machine, one version of the backend and one number of threads: threads split up the sums.
     """
+    import keras
+
     flags = os.environ.get("XLA_FLAGS", "")
     if DETERMINISTIC_XLA not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {DETERMINISTIC_XLA}".strip()

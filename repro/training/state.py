@@ -8,29 +8,29 @@ the file of before.
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import fcntl
-import hashlib
 import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from repro.datasets.atomic import replacing
 from repro.errors import ReproError
+from repro.files import check_same, read_json, replacing, sha256, write_text
 
 CONFIGURATION = "configuration.json"
 STATE = "state.npz"
 HISTORY = "history.csv"
 DONE = "done.json"
+LOCK = ".lock"
+KEPT_BY = {"best": "val_loss", "best_training": "loss"}  # the lowest of the history
+RENEWED = "renewed-"  # before the names of arrays in a state's file
 Row = dict[str, float]
 
 
@@ -71,21 +71,31 @@ class State:
         Every variable of the optimizer: step, moments, loss scale.
     epoch : EpochSoFar
         What is done of the epoch after the history's last; nothing in a file.
+    arrays : dict of numpy.ndarray
+        What was found anew between epochs, as the last epoch used it.
     """
 
     history: list[Row]
     model: list[np.ndarray]
     optimizer: list[np.ndarray]
     epoch: EpochSoFar = EpochSoFar()
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: keras.Model, history: list[Row], epoch: EpochSoFar = EpochSoFar()) -> State:
+    def of(
+        cls,
+        model: keras.Model,
+        history: list[Row],
+        epoch: EpochSoFar = EpochSoFar(),
+        arrays: Mapping[str, np.ndarray] | None = None,
+    ) -> State:
         """Return the state of a compiled network."""
         return cls(
             history=list(history),
             model=[keras.ops.convert_to_numpy(v) for v in model.variables],
             optimizer=[keras.ops.convert_to_numpy(v) for v in model.optimizer.variables],
             epoch=epoch,
+            arrays=dict(arrays or {}),
         )
 
     def restore(self, model: keras.Model, folder: Path) -> None:
@@ -107,9 +117,11 @@ class State:
             variable.assign(value)
 
 
-def best_epoch(history: list[Row]) -> int:
-    """Return the epoch, from 1, with the lowest validation loss; the first of equal ones."""
-    return int(min(history, key=lambda row: row["val_loss"])["epoch"])
+def kept_epoch(history: list[Row], keep: str) -> int:
+    """Return the epoch, from 1, whose weights a recipe keeps; the first of equally good ones."""
+    if keep == "last":
+        return len(history)
+    return int(min(history, key=lambda row: row[KEPT_BY[keep]])["epoch"])
 
 
 def columns(history: list[Row]) -> dict[str, list[float]]:
@@ -125,32 +137,6 @@ def weights_name(keep: str) -> str:
 # ---- the folder
 
 
-@contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Make the folder and keep every other process from training in it.
-
-    Raises
-    ------
-    ReproError
-        If another process trains there, or the folder cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise ReproError(
-            f"{folder} cannot be written ({error.strerror}): choose a folder you can write to."
-        ) from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ReproError(
-                f"Another process is training in {folder}: wait for it or choose another folder."
-            ) from None
-        yield
-
-
 def claim(folder: Path, configuration: dict[str, Any]) -> None:
     """Write down what is trained in the folder, or refuse a folder with something else.
 
@@ -161,37 +147,29 @@ def claim(folder: Path, configuration: dict[str, Any]) -> None:
     """
     ours = json.loads(json.dumps(configuration))
     path = folder / CONFIGURATION
-    if not path.exists():
+    if path.exists():
+        remedy = "give the same settings to resume it, or another folder"
+        check_same(f"{folder} holds a training", _read(path), ours, remedy)
+    else:
         _refuse_unclaimed(folder)
-        _write_text(path, json.dumps(ours, indent=2) + "\n")
-        return
-    theirs, ours = _flat(read_json(path)), _flat(ours)
-    names = sorted(n for n in {*theirs, *ours} if theirs.get(n) != ours.get(n))
-    if names:
-        more = f" (and {len(names) - 1} more settings)" if len(names) > 1 else ""
-        raise ReproError(
-            f"{folder} holds a training with {names[0]} = {theirs.get(names[0])}, not "
-            f"{ours.get(names[0])}{more}: give the same settings to resume it, or another folder."
-        )
+        write_text(path, json.dumps(ours, indent=2) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the content of one of the folder's JSON files.
+def read_finished(folder: Path, name: str) -> dict[str, Any]:
+    """Return the content of one of a finished training's JSON files.
 
     Raises
     ------
     ReproError
-        If it is not there or damaged.
+        If the training is not finished, or the file is damaged.
     """
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
+    path = folder / name
+    if not path.exists():
         raise ReproError(
-            f"{path.parent} holds no finished training ({path.name} is missing): "
-            "train there first; the same command resumes."
-        ) from None
-    except ValueError:
-        raise _damaged(path, "not JSON") from None
+            f"{folder} holds no finished training ({name} is missing): train there first; the "
+            "same command resumes."
+        )
+    return _read(path)
 
 
 def save_epoch(folder: Path, model: keras.Model, state: State, keep: str) -> None:
@@ -201,11 +179,11 @@ def save_epoch(folder: Path, model: keras.Model, state: State, keep: str) -> Non
     written: a kill in between can never leave weights and history of different trainings.
     """
     epoch = len(state.history)
-    if keep == "best" and best_epoch(state.history) == epoch:
+    if keep != "last" and kept_epoch(state.history, keep) == epoch:
         _save_weights(model, _pending(folder, epoch))
     with replacing(folder / STATE) as path, path.open("wb") as file:
         np.savez(file, **_members(state))
-    settle(folder, state)
+    settle(folder, state, keep)
 
 
 def load_state(folder: Path) -> State | None:
@@ -226,17 +204,22 @@ def load_state(folder: Path) -> State | None:
             history=json.loads(members["history"].item()),
             model=_numbered(members, "model"),
             optimizer=_numbered(members, "optimizer"),
+            arrays={
+                name.removeprefix(RENEWED): array
+                for name, array in members.items()
+                if name.startswith(RENEWED)
+            },
         )
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, ValueError) as error:
         raise _damaged(path, str(error) or "cut short") from None
 
 
-def settle(folder: Path, state: State) -> None:
+def settle(folder: Path, state: State, keep: str) -> None:
     """Bring weights and history into step with the state; clear away what a kill left."""
-    if "val_loss" in state.history[0]:
-        pending = _pending(folder, best_epoch(state.history))
+    if keep != "last":
+        pending = _pending(folder, kept_epoch(state.history, keep))
         if pending.exists():
-            pending.replace(folder / weights_name("best"))
+            pending.replace(folder / weights_name(keep))
     for leftover in (*folder.glob("pending-*.weights.h5"), *folder.glob("*.partial")):
         leftover.unlink()
     with replacing(folder / HISTORY) as path, path.open("w", newline="") as file:
@@ -255,11 +238,11 @@ def finish(folder: Path, model: keras.Model, history: list[Row], keep: str) -> N
     load_weights(model, weights)
     done = {
         "weights": weights.name,
-        "epoch": best_epoch(history) if keep == "best" else len(history),
+        "epoch": kept_epoch(history, keep),
         "sha256": sha256(weights),
         "history": history,
     }
-    _write_text(folder / DONE, json.dumps(done, indent=2) + "\n")
+    write_text(folder / DONE, json.dumps(done, indent=2) + "\n")
 
 
 def load_weights(model: keras.Model, path: Path, expected: str | None = None) -> None:
@@ -285,12 +268,6 @@ def load_weights(model: keras.Model, path: Path, expected: str | None = None) ->
         ) from None
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _refuse_unclaimed(folder: Path) -> None:
     for name in (STATE, DONE):
         if (folder / name).exists():
@@ -300,20 +277,11 @@ def _refuse_unclaimed(folder: Path) -> None:
             )
 
 
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {name: value}
-    flat = {}
-    for key, inner in value.items():
-        flat |= _flat(inner, f"{name}.{key}" if name else key)
-    return flat
-
-
 def _members(state: State) -> dict[str, np.ndarray]:
     members = {"history": np.array(json.dumps(state.history))}
     for name in ("model", "optimizer"):
         members |= {f"{name}-{i}": value for i, value in enumerate(getattr(state, name))}
-    return members
+    return members | {f"{RENEWED}{name}": array for name, array in state.arrays.items()}
 
 
 def _numbered(members: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
@@ -337,12 +305,13 @@ def _save_weights(model: keras.Model, path: Path) -> None:
         ) from None
 
 
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as partial:
-        partial.write_text(text)
+def _read(path: Path) -> dict[str, Any]:
+    return read_json(path, _remedy(path))
+
+
+def _remedy(path: Path) -> str:
+    return f"put back a copy, or remove {path.parent} and train again"
 
 
 def _damaged(path: Path, reason: str) -> ReproError:
-    return ReproError(
-        f"{path} is damaged ({reason}): put back a copy, or remove {path.parent} and train again."
-    )
+    return ReproError(f"{path} is damaged ({reason}): {_remedy(path)}.")

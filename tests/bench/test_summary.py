@@ -64,7 +64,7 @@ def test_a_broken_run_leaves_the_older_summary(tmp_path):
     out = tmp_path / "benchmarks.json"
     out.write_text("older")
     (tmp_path / "raw.json").write_text("{half")
-    with pytest.raises(ReproError, match="cannot be read"):
+    with pytest.raises(ReproError, match="is damaged"):
         write_summary(tmp_path / "raw.json", out)
     assert out.read_text() == "older"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["benchmarks.json", "raw.json"]

@@ -14,9 +14,8 @@ from repro.datasets.build import (
     Parts,
     build,
     estimate_seconds,
-    source_hash,
 )
-from repro.datasets.spec import load_function, load_spec
+from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset, verify
 from repro.errors import ReproError
 
@@ -172,14 +171,14 @@ def test_damaged_shard_is_made_again(toy, half_built, tmp_path, damage):
 def test_parts_of_another_data_set_are_refused_and_kept(toy, half_built):
     parts = half_built.with_name("a.h5.parts")
     before = files(half_built.parent), sorted(parts.glob("shard-*"))
-    with pytest.raises(ReproError, match=r"parts of another data set \(fingerprint differ\)"):
+    with pytest.raises(ReproError, match="parts of another data set with fingerprint"):
         build(toy.resolve("tiny", seed=1), half_built)
     assert before == (files(half_built.parent), sorted(parts.glob("shard-*")))
 
 
 def test_parts_of_another_shard_size_are_refused(toy_content, load_toy, half_built):
     toy_content["shard_size"] = 6
-    with pytest.raises(ReproError, match=r"another data set \(shard size differ\)"):
+    with pytest.raises(ReproError, match=r"shard_size = 5, not 6"):
         build(load_toy(toy_content).resolve("tiny"), half_built)
 
 
@@ -187,7 +186,7 @@ def test_parts_of_an_older_generator_are_refused(toy, half_built):
     manifest = half_built.with_name("a.h5.parts") / "manifest.json"
     older = json.loads(manifest.read_text()) | {"generator_source": "0" * 64}
     manifest.write_text(json.dumps(older))
-    with pytest.raises(ReproError, match=r"another data set \(generator source differ\)"):
+    with pytest.raises(ReproError, match="generator_source = 0000"):
         build(toy.resolve("tiny"), half_built)
 
 
@@ -212,7 +211,7 @@ def test_two_builds_of_one_file_do_not_mix(toy, tmp_path):
     def build_again(done, total):
         build(spec, tmp_path / "a.h5")
 
-    with pytest.raises(ReproError, match=r"Another process is building a\.h5 now"):
+    with pytest.raises(ReproError, match=r"Another process is building a\.h5"):
         build(spec, tmp_path / "a.h5", progress=build_again)
 
 
@@ -260,7 +259,7 @@ def test_damaged_data_set_is_refused(toy, tmp_path):
 
 def test_folder_that_cannot_be_made_is_named(toy, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ReproError, match="cannot be made"):
+    with pytest.raises(ReproError, match="cannot be written"):
         build(toy.resolve("tiny"), tmp_path / "file" / "a.h5")
 
 
@@ -432,28 +431,3 @@ def test_published_log_intensity_statistics_are_met(tmp_path):
 def test_parts_count_every_sample_once(toy):
     parts = Parts(None, toy.resolve("tiny"))
     assert [parts.count(start) for start in parts.starts] == [5, 5, 5, 2]
-
-
-def test_the_source_of_a_generator_counts_with_what_it_imports_of_its_package(
-    tmp_path, monkeypatch
-):
-    package = tmp_path / "optics"
-    package.mkdir()
-    for name, text in {
-        "__init__": "",
-        "generator": "from optics import waves\nfrom optics.lens import focus\n\ndef make(): ...\n",
-        "waves": "speed = 1\n",
-        "lens": "from optics.glass import index\nfocus = index\n",
-        "glass": "index = 1.5\n",
-        "report": "text = 1\n",
-    }.items():
-        (package / f"{name}.py").write_text(text)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    generator = load_function("optics.generator:make")
-    before = source_hash(generator)
-    (package / "report.py").write_text("text = 2\n")
-    assert source_hash(generator) == before, "what the generator does not use is free to change"
-    for name in ("waves", "glass"):
-        (package / f"{name}.py").write_text("speed = index = 2\n")
-        assert source_hash(generator) != before, f"{name} changed unnoticed"
-        before = source_hash(generator)

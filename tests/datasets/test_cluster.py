@@ -309,8 +309,6 @@ def test_line_ends_do_not_make_other_code(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.syspath_prepend(tmp_path / name)
             codes.append(cluster.running_code("same.module"))
-        for module in ("same", "same.module"):
-            del sys.modules[module]
     assert codes[0] == codes[1]
 
 

@@ -1,15 +1,12 @@
-import errno
 import itertools
 import json
 import os
 import pickle
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from repro.datasets.atomic import replacing
 from repro.datasets.build import build
 from repro.datasets.store import FORMAT_VERSION, Dataset, split_codes, verify, write_dataset
 from repro.errors import GateFailed, ReproError
@@ -339,27 +336,6 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content):
 def test_a_missing_file_is_named(tmp_path, name):
     with pytest.raises(ReproError, match="There is no data set"):
         Dataset.open(tmp_path / name)
-
-
-def test_a_full_disk_is_named_and_what_stood_there_is_kept(tmp_path):
-    target = tmp_path / "a.txt"
-    target.write_text("precious")
-
-    def write():
-        with replacing(target) as partial:
-            partial.write_text("new")
-            Path("/dev/full").write_text("no room")
-
-    with pytest.raises(ReproError, match="The disk is full while writing"):
-        write()
-    assert target.read_text() == "precious"
-    assert list(tmp_path.glob("a.txt*")) == [target]
-
-
-def test_other_faults_of_the_system_are_not_hidden(tmp_path):
-    with pytest.raises(OSError, match="Is a directory") as error, replacing(tmp_path / "a.txt"):
-        tmp_path.read_text()
-    assert error.value.errno == errno.EISDIR
 
 
 def test_a_disk_too_small_for_the_file_is_named(small_disk, toy):

@@ -5,10 +5,8 @@ import pytest
 from repro.errors import ReproError
 from repro.evaluation.metrics import Metric
 from repro.evaluation.provenance import (
-    code_files,
     command_line,
     environment,
-    hash_code,
     hash_data,
     hash_environment,
     hash_json,
@@ -17,65 +15,6 @@ from repro.evaluation.provenance import (
 )
 
 MAE = Metric(0.1, "1", "lower", "mean of |x - y|")
-
-
-@pytest.fixture
-def package(tmp_path):
-    """A package laid out as ours, with two studies and no git anywhere."""
-    files = ("seeds.py", "cli.py", "training/fit.py", "reporting/report.py", "bench/flops.py")
-    studies = ("studies/__init__.py", "studies/one/model.py", "studies/two/model.py")
-    for name in (*files, *studies, "studies/one/claims.yaml"):
-        path = tmp_path / "repro" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"# {name}\n")
-    return tmp_path / "repro"
-
-
-def test_code_that_can_move_a_number_is_hashed_and_no_other(package):
-    names = [file.relative_to(package).as_posix() for file in code_files("one", package)]
-    assert names == ["seeds.py", "studies/__init__.py", "studies/one/model.py", "training/fit.py"]
-
-
-@pytest.mark.parametrize(
-    ("name", "matters"),
-    [
-        ("seeds.py", True),
-        ("training/fit.py", True),
-        ("studies/one/model.py", True),
-        ("studies/two/model.py", False),
-        ("reporting/report.py", False),
-        ("cli.py", False),
-        ("studies/one/claims.yaml", False),
-    ],
-)
-def test_code_hash_follows_what_matters(package, name, matters):
-    before = hash_code("one", package)
-    (package / name).write_text("x = 1\n")
-    assert (hash_code("one", package) != before) == matters
-
-
-def test_code_hash_sees_a_file_that_is_renamed_or_added(package):
-    before = hash_code("one", package)
-    (package / "studies/one/model.py").rename(package / "studies/one/network.py")
-    renamed = hash_code("one", package)
-    (package / "studies/one/new.py").write_text("")
-    assert len({before, renamed, hash_code("one", package)}) == 3
-
-
-def test_code_hash_ignores_the_line_ends_of_the_checkout(package):
-    before = hash_code("one", package)
-    for file in package.rglob("*.py"):
-        file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
-    assert hash_code("one", package) == before
-
-
-def test_code_hash_of_an_unknown_study_is_refused(package):
-    with pytest.raises(ReproError, match="no study 'three'"):
-        hash_code("three", package)
-
-
-def test_code_of_this_package_can_be_hashed():
-    assert hash_code("mamba") == hash_code("mamba")
 
 
 def test_metric_hash_follows_the_meaning_and_not_the_value():

@@ -15,6 +15,7 @@ import pytest
 from repro.datasets.batches import gather
 from repro.errors import ReproError
 from repro.training.fit import load_model
+from repro.training.progress import RunProgress
 from repro.training.state import load_state, save_epoch
 from repro.training.world import World
 
@@ -304,6 +305,12 @@ def test_weights_of_another_network_are_refused(finished):
         load_model(other, finished)
 
 
+def test_an_unknown_loss_is_refused_and_nothing_is_made(tmp_path):
+    with pytest.raises(ReproError, match="loss 'no_such_loss'"):
+        small.train(tmp_path / "run", replace(SHORT, loss="no_such_loss"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_network_that_is_not_built_is_refused(tmp_path):
     def unbuilt():
         return keras.Sequential([keras.layers.Dense(1)])
@@ -400,3 +407,13 @@ def test_progress_goes_to_standard_error(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert [line.split()[1] for line in err.splitlines()] == ["1/3", "2/3", "3/3"]
+
+
+def test_progress_spans_the_networks_of_a_run_those_trained_before_too(tmp_path, capsys):
+    train, validation = small.batches()
+    progress = RunProgress([3 * 64] * 3)
+    for name in ("a", "b", "a"):
+        folder = tmp_path / name
+        small.fit(small.build_model, SHORT, train, validation, folder, 0, {}, progress=progress)
+    assert progress.completed == 3 * 3 * 64
+    assert len(capsys.readouterr().err.splitlines()) == 6, "what is done is not trained again"

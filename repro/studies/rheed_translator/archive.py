@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from repro.datasets.atomic import replacing
 from repro.errors import NotPossibleHere, ReproError
+from repro.files import replacing
 from repro.study import Archive
 
 URL = (

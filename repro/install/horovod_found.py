@@ -98,7 +98,7 @@ def _numbers(release: str) -> list[str]:
 
 def find_nccl(path: Sequence[str], environment: Mapping[str, str]) -> Nccl | None:
     """Return what sums on GPUs need, unless some of it is missing or TensorFlow knows no GPUs."""
-    cuda = _find_cuda(_cuda_release_oftensorflow_package(path), environment)
+    cuda = _find_cuda(_cuda_release_of_tensorflow(path), environment)
     if cuda is None:
         return None
     # The package that TensorFlow itself loads comes before others: a process holds one NCCL.
@@ -129,7 +129,7 @@ def _cuda_release(home: Path) -> str | None:
     return version[1] if version else None
 
 
-def _cuda_release_oftensorflow_package(path: Sequence[str]) -> str | None:
+def _cuda_release_of_tensorflow(path: Sequence[str]) -> str | None:
     tensorflow = _folder("tensorflow", path)
     facts = tensorflow and tensorflow / "python/platform/build_info.py"
     if not (facts and facts.is_file()):

@@ -1,6 +1,6 @@
 """Horovod for the TensorFlow that is installed: built once, kept as a wheel, and checked.
 
-``python -m repro.training.horovod_wheel`` is what ``make horovod`` runs. No wheel of Horovod is
+``python -m repro.install.horovod_wheel`` is what ``make horovod`` runs. No wheel of Horovod is
 published, and its source package needs `PATCHES` to compile against a recent TensorFlow.
 """
 
@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import NotPossibleHere, ReproError
-from repro.training.horovod_found import (
+from repro.install.horovod_found import (
     Nccl,
     find_nccl,
     require_horovod,
     tensorflow_package,
     which,
 )
-from repro.training.horovod_patches import LOCAL_VERSION, PATCHES, VERSION
+from repro.install.horovod_patches import LOCAL_VERSION, PATCHES, VERSION
 
 BUILD_VARIABLES = {
     "HOROVOD_WITH_TENSORFLOW": "1",
@@ -43,7 +43,7 @@ LOG_LINES = 20
 # As CMake, compilers and pip write it; after one come many lines on who called whom.
 ERROR = re.compile(r"CMake Error|: (fatal )?error: |^\s*ERROR: ")
 CHECK_LIMIT_S = 300.0
-ADD_UP = "from repro.training.horovod_wheel import add_up; add_up()"
+ADD_UP = "from repro.install.horovod_wheel import add_up; add_up()"
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from repro.errors import NotPossibleHere, ReproError
-from repro.training.horovod_found import Nccl, require_horovod
-from repro.training.horovod_patches import LOCAL_VERSION, PATCHES, VERSION
-from repro.training.horovod_wheel import Build, possible_build, wheel
+from repro.install.horovod_found import Nccl, require_horovod
+from repro.install.horovod_patches import LOCAL_VERSION, PATCHES, VERSION
+from repro.install.horovod_wheel import Build, possible_build, wheel
 
 ROOT = Path(__file__).resolve().parents[2]
 TENSORFLOW = "tensorflow-cpu 2.21.0"

@@ -1,0 +1,1 @@
+"""Building what no package index offers: Horovod for the installed TensorFlow."""
