@@ -181,8 +181,8 @@ def data_croissant(
 ) -> None:
     """Describe a data set in Croissant (JSON-LD); with --data, checksums included."""
     from repro.datasets.croissant import croissant
+    from repro.files import write_text
     from repro.runs.data import open_data
-    from repro.runs.folder import write_text
 
     choices = _choices(study=study, preset=preset, experiment=experiment, settings=settings)
     dataset = open_data(choices, data) if data else None

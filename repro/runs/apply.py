@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from repro.errors import ReproError
-from repro.files import replacing
+from repro.files import make_folder, replacing
 from repro.runs.display import SILENT, Display
 from repro.runs.run import Run
 from repro.study import Applied, Quantity
@@ -58,7 +58,7 @@ def apply(
         found: Applied = ask(run.trained(run.seeds[0] if seed is None else seed), source, progress)
     for notice in found.notices:
         display.announce(notice)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     write = write_table if out.suffix == ".csv" else write_maps
     write(found.quantities, out)
     return [out, *_write_figures(found, out)]

@@ -16,9 +16,10 @@ import numpy as np
 from repro.datasets.spec import ResolvedSpec, load_spec
 from repro.datasets.store import Dataset, write_dataset
 from repro.errors import ReproError
+from repro.files import make_folder, write_text
 from repro.runs.choices import Choices
 from repro.runs.display import SILENT, Display
-from repro.runs.folder import BUILD_TIME_FILE, DATA_FILE, SOURCE_FILE, write_text
+from repro.runs.folder import BUILD_TIME_FILE, DATA_FILE, SOURCE_FILE
 from repro.study import Archive, Study, get_study
 from repro.training.world import ALONE, World
 
@@ -285,7 +286,7 @@ def _resolve_archive(
 
 def _write_once(out: Path, spec: ResolvedSpec, arrays: dict[str, np.ndarray]) -> Dataset:
     if not out.exists():
-        out.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(out.parent)
         write_dataset(out, spec, [arrays])
     dataset = Dataset.open(out)
     if dataset.spec.fingerprint != spec.fingerprint:

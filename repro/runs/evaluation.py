@@ -11,7 +11,7 @@ import numpy as np
 from repro.evaluation import provenance
 from repro.evaluation.metrics import Evaluation
 from repro.evaluation.records import FigureEntry, Record, write_record
-from repro.files import replacing
+from repro.files import make_folder, replacing
 from repro.runs.display import SILENT, Display
 from repro.runs.folder import RECORD_FILE, seed_folder
 from repro.runs.record import assemble
@@ -54,7 +54,7 @@ def measure(run: Run, trained: Trained, display: Display = SILENT) -> Evaluation
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """Write arrays to an ``.npz`` file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)
 

@@ -7,14 +7,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from repro.errors import ReproError
-from repro.files import replacing
+from repro.files import check_same, write_text
 from repro.runs.choices import Choices
 
 DATA_FILE = "data.h5"
@@ -54,10 +53,6 @@ class RunFile(BaseModel):
     recipes: dict[str, dict[str, Any]]
     needs: dict[str, list[str]] = {}
     data: DataIdentity
-
-    def differences(self, other: RunFile) -> list[str]:
-        """Name the entries in which two configurations differ, such as ``choices.preset``."""
-        return sorted(_differing(self.model_dump(mode="json"), other.model_dump(mode="json")))
 
 
 def seed_folder(out: Path, seed: int) -> Path:
@@ -101,12 +96,12 @@ def check_same_run(out: Path, run: RunFile) -> None:
         Naming the entries that differ.
     """
     for there in read_run_files(out):
-        differing = there.differences(run.model_copy(update={"seed": there.seed}))
-        if differing:
-            raise ReproError(
-                f"{out} holds a run of another configuration ({', '.join(differing)}): give the "
-                f"same options to go on with it, or choose another folder."
-            )
+        check_same(
+            f"{out} holds a run",
+            there.model_dump(mode="json", exclude={"seed"}),
+            run.model_dump(mode="json", exclude={"seed"}),
+            "give the same options to go on with it, or choose another folder",
+        )
 
 
 def claim_folder(out: Path, run: RunFile) -> None:
@@ -118,9 +113,7 @@ def claim_folder(out: Path, run: RunFile) -> None:
         If the folder holds a run of another configuration.
     """
     check_same_run(out, run)
-    folder = seed_folder(out, run.seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / RUN_FILE, run.model_dump_json(indent=2) + "\n")
+    write_text(seed_folder(out, run.seed) / RUN_FILE, run.model_dump_json(indent=2) + "\n")
 
 
 def newest_run(study: str, variant: str) -> Path:
@@ -139,17 +132,3 @@ def newest_run(study: str, variant: str) -> Path:
     if not found:
         raise ReproError(f"There is no run of {study} {variant} here: name its folder or make one.")
     return max(found, key=lambda path: path.stat().st_mtime).parents[1]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
-def _differing(one: Any, other: Any, prefix: str = "") -> Iterator[str]:
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in one.keys() | other.keys():
-            yield from _differing(one.get(key), other.get(key), f"{prefix}{key}.")
-    elif one != other:
-        yield prefix.rstrip(".")

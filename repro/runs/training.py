@@ -122,7 +122,8 @@ def configuration(task: Task, needed: Mapping[str, keras.Model], file: RunFile) 
 
 def _facts(file: RunFile) -> dict[str, str]:
     """Return what all ranks must have in common, each as a hash."""
-    from repro.evaluation.provenance import hash_code, hash_json
+    from repro.code_hash import hash_code
+    from repro.evaluation.provenance import hash_json
 
     return {
         "code": hash_code(file.choices.study),
