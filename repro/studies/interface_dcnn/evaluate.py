@@ -143,7 +143,7 @@ def class_stage(bench: Bench) -> Answers:
 
 
 def nearly_flat(bench: Bench, told_apart: np.ndarray) -> dict[str, Metric]:
-    """Return the accuracy on what no one can tell apart, reported for its own sake."""
+    """Return the accuracy on lines whose two classes are nearly the same crystal."""
     everything = bench.columns.lines(bench.rows["test"], flat_too=True)
     flat = np.setdiff1d(everything, told_apart)
     hits = bench.ask(CLASS_TASK, flat).argmax(axis=1) == bench.columns.line_labels(flat)

@@ -1,6 +1,6 @@
 """What simple models reach on the same films, from images to Sr content and back.
 
-Each takes training films and those asked for, of which it knows nothing but what it is given.
+Each takes training films and the films to answer for, and knows nothing else.
 """
 
 from __future__ import annotations

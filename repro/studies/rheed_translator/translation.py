@@ -23,7 +23,7 @@ CYCLES = {"image_cycle": 1.0, "stoichiometry_cycle": 0.1}
 
 @dataclass(frozen=True)
 class Answers:
-    """What a translator says of films, each of which it is given as image and as Sr content.
+    """What a translator says of films, each given as image and as Sr content.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class Published:
         return (images - self.darkest) / (self.brightest - self.darkest + DIVISION)
 
     def from_network(self, images: np.ndarray) -> np.ndarray:
-        """Return intensities of which `to_network` would give these."""
+        """Return the intensities that `to_network` turns into these."""
         return self.darkest + images * (self.brightest - self.darkest + DIVISION)
 
     def _content(self, scaled: np.ndarray) -> np.ndarray:

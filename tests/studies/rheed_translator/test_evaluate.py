@@ -121,7 +121,7 @@ def calls():
 
 @pytest.fixture(scope="module")
 def numbered(dataset, calls):
-    """What is found of published networks, of which fold k and gated CNN k always answer k."""
+    """What is found of published networks; fold k and gated CNN k always answer k."""
     numbers = {"all": 0.5, "fold_00": 0, "fold_01": 1, "gated_cnn_00": 0, "gated_cnn_01": 1}
     models = {name: Constant(number) for name, number in numbers.items()}
     return evaluation_of("faithful", dataset, models, 0, lambda *call: calls.append(call))
