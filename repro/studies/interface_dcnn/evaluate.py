@@ -17,9 +17,10 @@ import numpy as np
 
 from repro.datasets.spec import SPLITS
 from repro.evaluation.metrics import Evaluation, Metric, in_stages
+from repro.imaging.counting import NOISE_FREE, counted
 from repro.seeds import generator
 from repro.studies.interface_dcnn import baselines
-from repro.studies.interface_dcnn.examples import NOISE_FREE, augmented, counted, step_class
+from repro.studies.interface_dcnn.examples import augmented, step_class
 from repro.studies.interface_dcnn.recipe import (
     ALL_THICKNESSES,
     AUGMENTATION,

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, MultipleLocator, NullLocator
 
+from repro.imaging.counting import NOISE_FREE
 from repro.reporting.figures import (
     BLUE,
     GREEN,
@@ -31,7 +32,6 @@ from repro.reporting.figures import (
     new_figure,
 )
 from repro.studies.interface_dcnn.crystal import A_SUBSTRATE, SLICE_THICKNESS
-from repro.studies.interface_dcnn.examples import NOISE_FREE
 from repro.studies.interface_dcnn.simulate import N_CLASSES
 
 Arrays = dict[str, np.ndarray]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from repro.studies.rheed_translator.archive import resized
+from repro.imaging.geometry import resized
 from repro.studies.rheed_translator.images import (
     STREAK_BAND,
     above_background,

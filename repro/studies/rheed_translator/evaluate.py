@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from repro.evaluation.metrics import Evaluation, Metric, bootstrap_interval, in_stages
+from repro.imaging.geometry import resized
 from repro.seeds import generator
-from repro.studies.rheed_translator.archive import resized
 from repro.studies.rheed_translator.baselines import DRAW, READ
 from repro.studies.rheed_translator.recipe import (
     ALL,

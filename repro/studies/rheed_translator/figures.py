@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
+from repro.imaging.geometry import resized
 from repro.reporting.figures import (
     BLUE,
     COLUMN_WIDTH,
@@ -28,7 +29,6 @@ from repro.reporting.figures import (
     house_style,
     new_figure,
 )
-from repro.studies.rheed_translator.archive import resized
 
 Arrays = dict[str, np.ndarray]
 Seeds = dict[int, Arrays]

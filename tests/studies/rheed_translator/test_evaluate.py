@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from repro.imaging.geometry import resized
 from repro.runs.choices import Choices
 from repro.runs.data import import_archive
 from repro.studies.rheed_translator import evaluate as room
 from repro.studies.rheed_translator import recipe
-from repro.studies.rheed_translator.archive import resized
 from repro.studies.rheed_translator.evaluate import Group, evaluate, four_paths, intervals, reading
 from repro.studies.rheed_translator.recipe import ALL, Films, networks
 from repro.studies.rheed_translator.translation import Answers
