@@ -29,6 +29,20 @@ def generator(seed: int, *purpose: str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(seed_sequence(seed, *purpose)))
 
 
+def row_generators(seeds: np.ndarray) -> list[np.random.Generator]:
+    """Return a NumPy generator for each row of a batch.
+
+    What alters a row when it is augmented depends on the row's own seed alone, whatever batch the
+    row is in.
+
+    Parameters
+    ----------
+    seeds : numpy.ndarray
+        One for each row, ``(n,)`` uint64, as `repro.datasets.batches.Batches` draws them.
+    """
+    return [np.random.Generator(np.random.Philox(key=int(seed))) for seed in seeds]
+
+
 def integer_seed(seed: int, *purpose: str) -> int:
     """Return a 31-bit integer seed for a seed and a purpose, for libraries that want an integer."""
     return int(seed_sequence(seed, *purpose).generate_state(1)[0] >> 1)

@@ -86,6 +86,44 @@ def in_stages(
     return Evaluation(metrics, arrays)
 
 
+def lower(value: float, definition: str, unit: str = "1") -> Metric:
+    """Return a metric that is better when it is lower; see `Metric`."""
+    return Metric(float(value), unit, "lower", definition)
+
+
+def higher(value: float, definition: str, unit: str = "1") -> Metric:
+    """Return a metric that is better when it is higher; see `Metric`."""
+    return Metric(float(value), unit, "higher", definition)
+
+
+def neither(value: float, definition: str, unit: str = "1") -> Metric:
+    """Return a metric that describes and has no better side; see `Metric`."""
+    return Metric(float(value), unit, "neither", definition)
+
+
+def share(hits: np.ndarray, definition: str) -> Metric:
+    """Return the share of hits as a metric, better when it is higher; NaN of nothing.
+
+    Parameters
+    ----------
+    hits : numpy.ndarray
+        Whether each answer is right, of any shape; or shares, of which the mean is taken.
+    definition : str
+        As in `Metric`.
+    """
+    return higher(mean(hits), definition)
+
+
+def mean(values: np.ndarray) -> float:
+    """Return the mean over all elements, in their unit; NaN of nothing."""
+    return float(np.mean(values)) if np.size(values) else float("nan")
+
+
+def root_mean_square(errors: np.ndarray) -> float:
+    """Return the root of the mean square over all elements, in their unit; NaN of nothing."""
+    return float(np.sqrt(mean(np.square(errors))))
+
+
 def mean_absolute_error(truth: np.ndarray, predicted: np.ndarray) -> float:
     """Return the mean of ``|predicted - truth|`` over all elements, in their unit.
 
@@ -131,6 +169,49 @@ def r_squared(truth: np.ndarray, predicted: np.ndarray) -> float:
     if np.all(truth == truth[0]):
         return float("nan")
     return float(1 - np.sum((predicted - truth) ** 2) / np.sum((truth - truth.mean()) ** 2))
+
+
+def coverage(truth: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """Return the share of intervals, ends included, that hold the truth.
+
+    Parameters
+    ----------
+    truth, low, high : numpy.ndarray
+        Arrays of one shape.
+    """
+    return mean((low <= truth) & (truth <= high))
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray, n_bins: int = 10) -> float:
+    """Return how far stated confidence and accuracy lie apart: the expected calibration error.
+
+    Parameters
+    ----------
+    probabilities : numpy.ndarray
+        ``(n, n_classes)``.
+    labels : numpy.ndarray
+        The true classes, ``(n,)`` int.
+    n_bins : int
+        Bins of confidence, of equal width; each counts by how many answers are in it.
+    """
+    confidence, hits = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    place = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    apart = np.bincount(place, confidence - hits, n_bins)
+    return float(np.abs(apart).sum() / max(len(labels), 1))
+
+
+def confusion(labels: np.ndarray, found: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return how often each class was taken for each, ``(n_classes, n_classes)`` int64.
+
+    Parameters
+    ----------
+    labels, found : numpy.ndarray
+        The true classes (rows) and those found (columns), ``(n,)`` int each.
+    n_classes : int
+        Number of classes.
+    """
+    pairs = np.bincount(labels * n_classes + found, minlength=n_classes**2)
+    return pairs.reshape(n_classes, n_classes)
 
 
 def student_t_half_width(spread: float, n: int) -> float:

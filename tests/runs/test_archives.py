@@ -12,9 +12,9 @@ from repro.datasets.build import build
 from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset, verify
 from repro.errors import ReproError
+from repro.imaging.geometry import resized
 from repro.runs.choices import Choices
 from repro.runs.data import as_archive, import_archive, judged_by
-from repro.studies.rheed_translator.archive import resized
 from repro.study import get_study
 
 STUDY = get_study("rheed_translator")

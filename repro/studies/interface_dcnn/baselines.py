@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from repro.imaging.peaks import centre_of_mass
 from repro.studies.interface_dcnn.examples import as_input
 
 N_RINGS = 8
@@ -27,12 +28,9 @@ def total_intensity(patterns: np.ndarray) -> np.ndarray:
     return patterns.sum(axis=(2, 3))
 
 
-def centre_of_mass(patterns: np.ndarray) -> np.ndarray:
+def mean_k(patterns: np.ndarray) -> np.ndarray:
     """Return the mean k_x and k_y at each position [bins], ``(n, 2 * n_positions)``."""
-    away = np.arange(patterns.shape[-1]) - (patterns.shape[-1] - 1) / 2
-    total = np.maximum(total_intensity(patterns), np.finfo(np.float32).tiny)
-    moments = [np.einsum(f"npxy,{axis}->np", patterns, away) / total for axis in "xy"]
-    return np.concatenate(moments, axis=1)
+    return np.concatenate(np.moveaxis(centre_of_mass(patterns), -1, 0), axis=1)
 
 
 def radial_means(patterns: np.ndarray) -> np.ndarray:
@@ -47,7 +45,7 @@ def radial_means(patterns: np.ndarray) -> np.ndarray:
 FEATURES: dict[str, Features] = {
     "linear": all_bins,
     "total_intensity": total_intensity,
-    "centre_of_mass": centre_of_mass,
+    "centre_of_mass": mean_k,
     "radial_means": radial_means,
 }
 

@@ -63,8 +63,8 @@ class Crystal:
     def layers(self) -> list[tuple[str, str, float]]:
         """The layers along x: cation, the cation it can be exchanged for, height x [Å].
 
-        TiO2, then SrO and TiO2 by turns, LaO and AlO2 by turns, and the SrO cap. The distance of
-        two layers is the mean of their own half cells.
+        TiO2, then alternating SrO and TiO2, alternating LaO and AlO2, and the SrO cap. The
+        distance of two layers is the mean of their own half cells.
         """
         film = [("La", "Sr"), ("Al", "Ti")] * self.n_film
         cations = [("Ti", "Ti"), *[("Sr", "Sr"), ("Ti", "Ti")] * (self.n_substrate - 1)]

@@ -16,10 +16,21 @@ from functools import partial
 import numpy as np
 
 from repro.datasets.spec import SPLITS
-from repro.evaluation.metrics import Evaluation, Metric, in_stages
+from repro.evaluation.metrics import (
+    Evaluation,
+    Metric,
+    calibration_error,
+    confusion,
+    in_stages,
+    lower,
+    mean,
+    root_mean_square,
+    share,
+)
+from repro.imaging.counting import NOISE_FREE, counted
 from repro.seeds import generator
 from repro.studies.interface_dcnn import baselines
-from repro.studies.interface_dcnn.examples import NOISE_FREE, augmented, counted, step_class
+from repro.studies.interface_dcnn.examples import augmented, step_class
 from repro.studies.interface_dcnn.recipe import (
     ALL_THICKNESSES,
     AUGMENTATION,
@@ -33,7 +44,6 @@ from repro.study import Trained
 
 DOSES = (NOISE_FREE, 1e6, 1e5, 1e4, 1e3)  # electrons in a pattern
 BATCH = 64
-N_CALIBRATION_BINS = 10
 LOSS_OF_GUESSING = np.log(N_CLASSES)  # cross-entropy of a network that knows nothing
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -92,16 +102,6 @@ class Bench:
         return self.columns.is_intermixed[samples] | ~np.isin(depths[samples], known)
 
 
-def mean(values: np.ndarray) -> float:
-    """Return the mean; NaN of nothing."""
-    return float(np.mean(values)) if len(values) else float("nan")
-
-
-def share(hits: np.ndarray, definition: str) -> Metric:
-    """Return the share of hits as a metric."""
-    return Metric(mean(hits), "1", "higher", definition)
-
-
 def dose_name(dose: float) -> str:
     """Return the end of a metric's name for a dose; empty without noise."""
     return "" if dose == NOISE_FREE else f"/dose_{dose:.0e}"
@@ -143,7 +143,7 @@ def class_stage(bench: Bench) -> Answers:
 
 
 def nearly_flat(bench: Bench, told_apart: np.ndarray) -> dict[str, Metric]:
-    """Return the accuracy on what no one can tell apart, reported for its own sake."""
+    """Return the accuracy on lines whose two classes are nearly the same crystal."""
     everything = bench.columns.lines(bench.rows["test"], flat_too=True)
     flat = np.setdiff1d(everything, told_apart)
     hits = bench.ask(CLASS_TASK, flat).argmax(axis=1) == bench.columns.line_labels(flat)
@@ -160,18 +160,9 @@ def on_validation(bench: Bench) -> dict[str, Metric]:
 
 
 def calibration(probabilities: np.ndarray, labels: np.ndarray) -> Metric:
-    """Return how far stated confidence and accuracy lie apart, mean over ten bins of confidence."""
-    confidence, hits = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    place = np.minimum((confidence * N_CALIBRATION_BINS).astype(int), N_CALIBRATION_BINS - 1)
-    apart = np.bincount(place, confidence - hits, N_CALIBRATION_BINS)
-    value = float(np.abs(apart).sum() / max(len(labels), 1))
-    return Metric(value, "1", "lower", "expected calibration error, ten bins of confidence")
-
-
-def confusion(labels: np.ndarray, found: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return how often each class (rows) was taken for each class (columns), int64."""
-    pairs = np.bincount(labels * n_classes + found, minlength=n_classes**2)
-    return pairs.reshape(n_classes, n_classes)
+    """Return how far stated confidence and accuracy lie apart."""
+    value = calibration_error(probabilities, labels)
+    return lower(value, "expected calibration error, ten bins of confidence")
 
 
 # ---- position of the step
@@ -268,15 +259,14 @@ def all_steps(answers: list[StepAnswers]) -> dict[str, Metric]:
         "step/accuracy/unseen_depth": share(hits[unseen], f"{ABOUT_STEPS}; not in training"),
         "step/accuracy/seen_depth": share(hits[~unseen], f"{ABOUT_STEPS}; in training"),
         "step/within_one": share(near, "share of test columns at most one class away"),
-        "step/rmse": root_mean_square(together.errors, "mean of the class probabilities"),
+        "step/rmse": fraction_error(together.errors, "mean of the class probabilities"),
         "step/calibration_error": calibration(together.probabilities, together.labels),
     }
 
 
-def root_mean_square(errors: np.ndarray, of: str) -> Metric:
+def fraction_error(errors: np.ndarray, of: str) -> Metric:
     """Return the root mean square of errors of the step position [share of the thickness]."""
-    value = float(np.sqrt(mean(np.square(errors))))
-    return Metric(value, "1", "lower", f"root mean square error of the step fraction: {of}")
+    return lower(root_mean_square(errors), f"root mean square error of the step fraction: {of}")
 
 
 def step_fraction_stage(bench: Bench) -> Answers:
@@ -285,12 +275,12 @@ def step_fraction_stage(bench: Bench) -> Answers:
     for name, task, examples in bench.step_tasks("step_fraction"):
         found = bench.ask(task, examples)[:, 0]
         true = bench.columns.step_fractions(examples)
-        metrics[f"step_fraction/rmse/{name}_A"] = root_mean_square(found - true, "regression")
+        metrics[f"step_fraction/rmse/{name}_A"] = fraction_error(found - true, "regression")
         truth.append(true)
         answers.append(found)
         hits.append(mean(step_class(found) == step_class(true)))
     true, found = np.concatenate(truth), np.concatenate(answers)
-    metrics["step_fraction/rmse"] = root_mean_square(found - true, "regression")
+    metrics["step_fraction/rmse"] = fraction_error(found - true, "regression")
     about = "mean over thicknesses of the share of columns whose tenth is right, by regression"
     metrics["step_fraction/accuracy"] = share(np.array(hits), about)
     return metrics, {"step_fraction_true": true, "step_fraction_found": found}
@@ -311,7 +301,7 @@ def ablation_stage(bench: Bench) -> Answers:
     for task in (ALL_THICKNESSES, SINGLE_LINE, *(t for _, t, _ in bench.step_tasks("step"))):
         left = float(bench.curves[task]["loss"][-1] / LOSS_OF_GUESSING)
         about = "last training loss over that of a network that knows nothing, ln 11"
-        metrics[f"{task}/loss_left"] = Metric(left, "1", "lower", about)
+        metrics[f"{task}/loss_left"] = lower(left, about)
     middle = columns.thickness_names[columns.n_thicknesses // 2]
     metrics["step/loss_left"] = metrics[f"step_{middle}/loss_left"]
     return metrics, {}

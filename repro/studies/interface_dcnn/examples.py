@@ -15,12 +15,14 @@ from scipy.special import ndtr
 
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
+from repro.imaging.counting import NOISE_FREE, counted
+from repro.imaging.geometry import rotated
+from repro.seeds import row_generators
 from repro.studies.interface_dcnn.simulate import N_CLASSES, Simulation
 
 # Nearer to 0 or 1 a step and intermixing are nearly, or exactly, the same flat crystal.
 TOLD_APART = (0.1, 0.95)
 LEAST_SPREAD = 0.01  # of a position that is found, share of the thickness
-NOISE_FREE = 0.0
 MIDDLE_THICKNESS = 200.0  # [Å] of those in the paper
 CLASS_SPREAD = 0.04  # of soft classes, share of the thickness
 
@@ -300,23 +302,6 @@ class Scale:
         return (inputs - self.mean) / np.float32(self.deviation)
 
 
-def counted(patterns: np.ndarray, dose: float, draws: np.random.Generator) -> np.ndarray:
-    """Return patterns as a detector counts them, electrons over dose, same shape float32.
-
-    Parameters
-    ----------
-    patterns : numpy.ndarray
-        Fraction of the electrons in each bin.
-    dose : float
-        Electrons in a pattern [1]; `NOISE_FREE` returns the patterns themselves.
-    draws : numpy.random.Generator
-        For the Poisson numbers.
-    """
-    if dose == NOISE_FREE:
-        return patterns
-    return (draws.poisson(patterns * dose) / dose).astype(np.float32)
-
-
 def augmented(patterns: np.ndarray, seeds: np.ndarray, augmentation: Augmentation) -> np.ndarray:
     """Return patterns rotated a little and with counting noise, same shape.
 
@@ -329,39 +314,11 @@ def augmented(patterns: np.ndarray, seeds: np.ndarray, augmentation: Augmentatio
     augmentation : Augmentation
         What is drawn.
     """
-    result = np.empty_like(patterns)
+    draws = row_generators(seeds)
+    angle, place, share = np.array([draw.random(3) for draw in draws]).T
     low, high = np.log(augmentation.doses)
-    for example, seed in enumerate(seeds):
-        draws = np.random.Generator(np.random.Philox(key=int(seed)))
-        angle, place, share = draws.random(3)
-        turned = rotated(patterns[example], (2 * angle - 1) * augmentation.rotation)
-        noise_free = share < augmentation.noise_free
-        dose = NOISE_FREE if noise_free else float(np.exp(low + (high - low) * place))
-        result[example] = counted(turned, dose, draws)
-    return result
-
-
-def rotated(patterns: np.ndarray, degrees: float) -> np.ndarray:
-    """Return patterns turned about their centre, interpolated linearly, same shape.
-
-    Parameters
-    ----------
-    patterns : numpy.ndarray
-        ``(..., n_bins, n_bins)``; beyond the edge lies nothing.
-    degrees : float
-        Angle from k_x towards k_y.
-    """
-    n = patterns.shape[-1]
-    away = np.arange(n) - (n - 1) / 2
-    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    x = cosine * away[:, None] + sine * away + (n - 1) / 2
-    y = cosine * away - sine * away[:, None] + (n - 1) / 2
-    left, below = np.floor(x).astype(int), np.floor(y).astype(int)
-    padded = np.pad(patterns, [(0, 0)] * (patterns.ndim - 2) + [(1, 1)] * 2)
-    total = np.zeros_like(patterns)
-    for step_x, step_y in np.ndindex(2, 2):
-        weight = np.abs(1 - step_x - (x - left)) * np.abs(1 - step_y - (y - below))
-        i = np.clip(left + step_x + 1, 0, n + 1)
-        j = np.clip(below + step_y + 1, 0, n + 1)
-        total += weight.astype(np.float32) * padded[..., i, j]
-    return total
+    doses = np.exp(low + (high - low) * place)
+    doses[share < augmentation.noise_free] = NOISE_FREE
+    turned = rotated(patterns, (2 * angle - 1) * augmentation.rotation)
+    examples = zip(turned, doses.tolist(), draws, strict=True)
+    return np.stack([counted(*example) for example in examples])

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, MultipleLocator, NullLocator
 
+from repro.imaging.counting import NOISE_FREE
 from repro.reporting.figures import (
     BLUE,
     GREEN,
@@ -31,7 +32,6 @@ from repro.reporting.figures import (
     new_figure,
 )
 from repro.studies.interface_dcnn.crystal import A_SUBSTRATE, SLICE_THICKNESS
-from repro.studies.interface_dcnn.examples import NOISE_FREE
 from repro.studies.interface_dcnn.simulate import N_CLASSES
 
 Arrays = dict[str, np.ndarray]
@@ -112,7 +112,7 @@ N_BINS_SHOWN = 32
 N_BINS_OF_CONFIDENCE = 5
 ARROW = {"arrowstyle": "-|>", "color": INK, "shrinkA": 0}
 IMAGE = {"origin": "lower", "interpolation": "nearest"}
-CLIPPED = 0.995  # share of the values within the scale of an image, lest a few outshine the rest
+CLIPPED = 0.995  # share of the values within an image's colour scale, against outliers
 
 
 def figures(arrays: Seeds) -> dict[str, Figure]:
@@ -168,7 +168,7 @@ def structures(arrays: Seeds) -> Figure:
 
 
 def layers_of(exchanged: np.ndarray, n_film_layers: int) -> list[np.ndarray]:
-    """Return the cations of SrO, TiO2, and then LaO and AlO2 by turns, ``(n_cells,)`` each.
+    """Return the cations of SrO, TiO2, then alternating LaO and AlO2, ``(n_cells,)`` each.
 
     Parameters
     ----------
@@ -264,7 +264,7 @@ def mark_columns(axes: np.ndarray, layer_heights: np.ndarray) -> None:
         The panels, the last of them with a white ground.
     layer_heights : numpy.ndarray
         x of every layer from the substrate's last TiO2 layer, ``(n_layers,)`` [Å]; BO2 and AO
-        layers by turns.
+        layers alternate.
     """
     low, high = axes[0].get_ylim()
     seen = np.flatnonzero((low <= layer_heights) & (layer_heights <= high))

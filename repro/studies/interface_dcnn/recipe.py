@@ -181,7 +181,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class OfAnyThickness(Question):
+class QuestionWithThickness(Question):
     """A question to a network that is told the thickness.
 
     Parameters
@@ -201,8 +201,8 @@ class OfAnyThickness(Question):
 
 
 @dataclass(frozen=True)
-class SoftlyOfAnyThickness(OfAnyThickness):
-    """The same with soft classes."""
+class SoftClassQuestion(QuestionWithThickness):
+    """A question with thickness whose answers are soft classes; see `soft_class`."""
 
     def probabilities(self, answers: np.ndarray) -> np.ndarray:
         """Return the probabilities of the classes without their softness."""
@@ -260,11 +260,11 @@ def improved_questions(columns: Columns) -> dict[str, Question]:
     """Return what our networks are asked; each knows the thickness and serves all of them."""
     everything = list(range(columns.n_thicknesses))
     return {
-        CLASS_TASK: OfAnyThickness(
+        CLASS_TASK: QuestionWithThickness(
             **vars(rough_or_diffuse(columns)),
             thickness=lambda examples: columns.thickness_input(columns.line_places(examples)[1]),
         ),
-        "step": SoftlyOfAnyThickness(
+        "step": SoftClassQuestion(
             N_CLASSES,
             partial(columns.steps, thicknesses=everything),
             columns.step_lines_together,

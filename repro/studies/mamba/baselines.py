@@ -32,7 +32,7 @@ NEGLIGIBLE = 1e-6  # singular values below this part of the largest are no degre
 FILMS_AT_ONCE = 50
 SHARP_INTERFACE = (1.0, 1.0, 0.0, 0.0)  # Sr fractions
 ZERO_COUNTS_AS = 0.5  # [counts]
-MOST_COUNTS = 1e15  # what a 64-bit Poisson number holds with room to spare
+MOST_COUNTS = 1e15  # well within what a 64-bit Poisson number holds
 
 
 def nominal_field(film: Film) -> np.ndarray:

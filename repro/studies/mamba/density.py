@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from repro.imaging.peaks import parabola_offset
 from repro.studies.mamba.simulate import (
     A_SUBSTRATE,
     Q_Z,
@@ -106,6 +107,4 @@ def peak_near(density: np.ndarray, centre: np.ndarray, half_width: float) -> np.
     window = start[..., None] + np.arange(2 * reach + 1)
     best = start + density[rows[..., None], window].argmax(axis=-1)
     below, top, above = (density[rows, best + step] for step in (-1, 0, 1))
-    curvature = below + above - 2 * top
-    shift = np.divide(below - above, 2 * curvature, out=np.zeros_like(top), where=curvature < 0)
-    return (best + np.clip(shift, -0.5, 0.5)) * Z_STEP
+    return (best + parabola_offset(below - above, below + above - 2 * top)) * Z_STEP

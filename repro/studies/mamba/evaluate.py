@@ -17,7 +17,16 @@ import keras
 import numpy as np
 
 from repro.datasets.store import Dataset
-from repro.evaluation.metrics import Evaluation, Metric, in_stages, mean_absolute_error
+from repro.evaluation.metrics import (
+    Evaluation,
+    Metric,
+    higher,
+    in_stages,
+    lower,
+    mean_absolute_error,
+    neither,
+    share,
+)
 from repro.seeds import integer_seed
 from repro.studies.mamba.baselines import counting_noise, error_reduction
 from repro.studies.mamba.extract import (
@@ -155,11 +164,11 @@ def field_errors(
         _, deviation = bench.dataset.statistics(name)
         take = np.real if part == "real" else np.imag
         error = mean_absolute_error(take(true) / deviation, take(field) / deviation)
-        errors[f"{prefix}/{part}"] = _lower(
+        errors[f"{prefix}/{part}"] = lower(
             error, f"mean |error| of the z-scored {part} part over films, 16 rods and 240 l"
         )
     both = np.mean([metric.value for metric in errors.values()])
-    return {**errors, prefix: _lower(both, "mean of the two parts' mean |error|, z-scored")}
+    return {**errors, prefix: lower(both, "mean of the two parts' mean |error|, z-scored")}
 
 
 def structure_scores(
@@ -171,15 +180,15 @@ def structure_scores(
     means = mean_over_layers(by_layer)
     scores = {**by_layer, **means} if layers else means
     metrics = {
-        f"{prefix}{name}": _higher(value, "R² over test films, outliers set to nominal")
+        f"{prefix}{name}": higher(value, "R² over test films, outliers set to nominal")
         for name, value in scores.items()
     }
-    metrics[f"{prefix}r2_minimum"] = _higher(
+    metrics[f"{prefix}r2_minimum"] = higher(
         min(by_layer.values()), "lowest R² of all quantities and layers"
     )
     if layers:
-        metrics[f"{prefix}r2/decline_to_top/small_atoms"] = Metric(
-            decline_to_top(by_layer), "1", "neither", "R² of B, O1, O2: bottom half minus top half"
+        metrics[f"{prefix}r2/decline_to_top/small_atoms"] = neither(
+            decline_to_top(by_layer), "R² of B, O1, O2: bottom half minus top half"
         )
     return metrics
 
@@ -209,7 +218,7 @@ def plateau(curves: Mapping[str, History]) -> dict[str, Metric]:
     for task, columns in curves.items():
         losses = columns["val_loss"]
         before = min(losses[: max(1, round(len(losses) * 25 / 30))])
-        metrics[f"plateau/{task}"] = _lower(
+        metrics[f"plateau/{task}"] = lower(
             before / min(losses) - 1,
             "best validation loss of the first 25 of 30 epochs over that of all, minus 1",
         )
@@ -272,7 +281,7 @@ def refinement_stage(bench: Bench):
         found = refined_structure(bench.film, result)
         error = largest_error(bench, result, rows)
         metrics |= refinement_metrics(name, result, error)
-        metrics[f"{name}/false_solved"] = _lower(
+        metrics[f"{name}/false_solved"] = lower(
             (result.solved & (error > CLOSE)).mean(),
             "share of test films flagged as solved with an atom off by more than 0.001 Å",
         )
@@ -328,16 +337,14 @@ def refinement_metrics(name: str, result: Refinement, error: np.ndarray) -> dict
     """Return how many films a refinement solved, and how well."""
     close = error < CLOSE
     return {
-        f"{name}/within_0.001_A": _higher(
-            close.mean(), "share of test films with every atom within 0.001 Å of its true height"
+        f"{name}/within_0.001_A": share(
+            close, "share of test films with every atom within 0.001 Å of its true height"
         ),
-        f"{name}/solved": _higher(result.solved.mean(), "share of test films flagged as solved"),
-        f"{name}/median_error": Metric(
-            float(np.median(error)), "Å", "lower", "median over films of the worst atom's error"
+        f"{name}/solved": share(result.solved, "share of test films flagged as solved"),
+        f"{name}/median_error": lower(
+            np.median(error), "median over films of the worst atom's error", "Å"
         ),
-        f"{name}/starts": Metric(
-            float(result.n_starts.mean()), "1", "neither", "mean number of starts per film"
-        ),
+        f"{name}/starts": neither(result.n_starts.mean(), "mean number of starts per film"),
     }
 
 
@@ -410,11 +417,3 @@ def method_scores(
     for name, structure in found.items():
         metrics |= structure_scores(bench, structure, rows, f"{prefix}/{name}/", layers=False)
     return metrics
-
-
-def _lower(value: float, definition: str) -> Metric:
-    return Metric(float(value), "1", "lower", definition)
-
-
-def _higher(value: float, definition: str) -> Metric:
-    return Metric(float(value), "1", "higher", definition)

@@ -21,6 +21,7 @@ import numpy as np
 
 from repro.errors import NotPossibleHere, ReproError
 from repro.files import replacing
+from repro.imaging.geometry import resized
 from repro.study import Archive
 
 URL = (
@@ -199,43 +200,6 @@ def _download(url: str) -> bytes:
             f"{url} cannot be downloaded ({error}): get it on another machine and give it with "
             "--data FILE."
         ) from None
-
-
-def resized(images: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return images of another size, smaller ones averaged over areas, larger ones interpolated.
-
-    Parameters
-    ----------
-    images : numpy.ndarray
-        ``(..., rows, columns)`` float.
-    height, width : int
-        Rows and columns wanted.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(..., height, width)`` float32.
-    """
-    rows, columns = images.shape[-2:]
-    if (rows, columns) == (height, width):
-        return np.asarray(images, dtype=np.float32)
-    vertical = _resizing(rows, height)
-    horizontal = _resizing(columns, width)
-    return (vertical @ images @ horizontal.T).astype(np.float32)
-
-
-def _resizing(n: int, n_wanted: int) -> np.ndarray:
-    """Return the matrix that resizes a row of pixels, ``(n_wanted, n)``, rows summing to 1.
-
-    Smaller: the share of each old pixel in the new one. Larger: linear between the centres.
-    """
-    step = n / n_wanted
-    if n_wanted <= n:
-        first, old = step * np.arange(n_wanted)[:, None], np.arange(n)
-        overlap = np.minimum(first + step, old + 1) - np.maximum(first, old)
-        return np.maximum(overlap, 0) / step
-    centres = np.clip(step * (np.arange(n_wanted) + 0.5) - 0.5, 0, n - 1)
-    return np.maximum(1 - np.abs(centres[:, None] - np.arange(n)), 0)
 
 
 # ---- what an archive must be

@@ -1,6 +1,6 @@
 """What simple models reach on the same films, from images to Sr content and back.
 
-Each takes training films and those asked for, of which it knows nothing but what it is given.
+Each takes training films and the films to answer for, and knows nothing else.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from repro.studies.rheed_translator.archive import resized
+from repro.imaging.geometry import resized
 from repro.studies.rheed_translator.images import (
     STREAK_BAND,
     above_background,

@@ -11,9 +11,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from repro.evaluation.metrics import Evaluation, Metric, bootstrap_interval, in_stages
+from repro.evaluation.metrics import (
+    Evaluation,
+    Metric,
+    bootstrap_interval,
+    coverage,
+    higher,
+    in_stages,
+    lower,
+    mean,
+    neither,
+    r_squared,
+)
+from repro.imaging.geometry import resized
 from repro.seeds import generator
-from repro.studies.rheed_translator.archive import resized
 from repro.studies.rheed_translator.baselines import DRAW, READ
 from repro.studies.rheed_translator.recipe import (
     ALL,
@@ -98,18 +109,14 @@ class Group:
 def reading(name: str, true: np.ndarray, found: np.ndarray) -> Metrics:
     """Return the errors of Sr content read from images [at.%]."""
     errors = found - true
-    spread = float(np.square(true - true.mean()).sum())
     about = "Sr content read from images of films that the network never saw"
     return {
-        f"{name}/mae": Metric(mean(np.abs(errors)), "at.%", "lower", f"mean error of {about}"),
-        f"{name}/rmse": Metric(
-            mean(np.square(errors)) ** 0.5, "at.%", "lower", f"root mean square error of {about}"
+        f"{name}/mae": lower(mean(np.abs(errors)), f"mean error of {about}", "at.%"),
+        f"{name}/rmse": lower(
+            mean(np.square(errors)) ** 0.5, f"root mean square error of {about}", "at.%"
         ),
-        f"{name}/r2": Metric(
-            1 - float(np.square(errors).sum()) / spread if spread else np.nan,
-            "1",
-            "higher",
-            f"share of the variance that is explained: {about}",
+        f"{name}/r2": higher(
+            r_squared(true, found), f"share of the variance that is explained: {about}"
         ),
     }
 
@@ -125,11 +132,9 @@ def drawing(name: str, true: np.ndarray, found: np.ndarray) -> Metrics:
         for a, b in zip(true.astype(float), found.astype(float), strict=True)
     ]
     return {
-        f"{name}/mse": Metric(
-            mean(np.square(found - true)), "1", "lower", f"squared error {about}"
-        ),
-        f"{name}/ssim": Metric(mean(alike), "1", "higher", f"structural similarity {about}"),
-        f"{name}/pearson": Metric(mean(correlation(true, found)), "1", "higher", f"r {about}"),
+        f"{name}/mse": lower(mean(np.square(found - true)), f"squared error {about}"),
+        f"{name}/ssim": higher(mean(alike), f"structural similarity {about}"),
+        f"{name}/pearson": higher(mean(correlation(true, found)), f"r {about}"),
     }
 
 
@@ -146,15 +151,15 @@ def correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def intervals(name: str, group: Group) -> Metrics:
     """Return how often intervals hold the true Sr content, and how wide they are [at.%]."""
     low, high = group.said.low, group.said.high
-    held = (low <= group.stoichiometry) & (group.stoichiometry <= high)
     if np.isnan(low).any():
         return {}
     return {
-        f"{name}/coverage": Metric(
-            mean(held), "1", "neither", "share of films whose Sr content is in its 90 % interval"
+        f"{name}/coverage": neither(
+            coverage(group.stoichiometry, low, high),
+            "share of films whose Sr content is in its 90 % interval",
         ),
-        f"{name}/interval_width": Metric(
-            mean(high - low), "at.%", "lower", "mean width of the 90 % intervals"
+        f"{name}/interval_width": lower(
+            mean(high - low), "mean width of the 90 % intervals", "at.%"
         ),
     }
 
@@ -170,16 +175,14 @@ def four_paths(name: str, group: Group) -> Metrics:
         **intervals(name, group),
         **drawing(f"{name}/image_to_image", group.images, said.image_of_image),
         **drawing(f"{name}/stoichiometry_to_image", group.images, said.image_of_stoichiometry),
-        f"{name}/stoichiometry_to_stoichiometry/mae": Metric(
-            mean(apart), "at.%", "lower", "mean error of Sr content through the code and back"
+        f"{name}/stoichiometry_to_stoichiometry/mae": lower(
+            mean(apart), "mean error of Sr content through the code and back", "at.%"
         ),
-        f"{name}/stoichiometry_cycle/mae": Metric(
-            mean(cycle), "at.%", "lower", "mean error of Sr content through an image and back"
+        f"{name}/stoichiometry_cycle/mae": lower(
+            mean(cycle), "mean error of Sr content through an image and back", "at.%"
         ),
-        f"{name}/image_cycle/mse": Metric(
+        f"{name}/image_cycle/mse": lower(
             mean(np.square(back - group.images)),
-            "1",
-            "lower",
             "squared error of images through Sr content and back",
         ),
         f"{name}/code_distance": code_distance(said),
@@ -193,12 +196,7 @@ def code_distance(said: Answers) -> Metric:
     others = (apart.sum(axis=1) - own) / max(len(own) - 1, 1)
     value = mean(own) / mean(others) if mean(others) > 0 else np.nan
     about = "squared distance of a film's two codes, over that of different films' codes"
-    return Metric(value, "1", "lower", about)
-
-
-def mean(values: np.ndarray) -> float:
-    """Return the mean as a number."""
-    return float(np.mean(values))
+    return lower(value, about)
 
 
 # ---- the groups
@@ -235,13 +233,13 @@ def repeated_stage(bench: Bench) -> tuple[Metrics, Arrays]:
     ]
     about = f"mean over {len(each)} random divisions into four parts: "
     metrics = {
-        name: Metric(mean([e[name].value for e in each]), m.unit, m.better, about + m.definition)
+        name: replace(m, value=mean([e[name].value for e in each]), definition=about + m.definition)
         for name, m in each[0].items()
     }
     maes = [e["repeated/mae"].value for e in each]
     for name, value in (("lowest", min(maes)), ("highest", max(maes))):
         definition = f"{name} mean error of {len(each)} random divisions into four parts"
-        metrics[f"repeated/mae/{name}"] = Metric(value, "at.%", "neither", definition)
+        metrics[f"repeated/mae/{name}"] = neither(value, definition, "at.%")
     return metrics, {}
 
 
@@ -271,7 +269,7 @@ def resolution(bench: Bench, group: Group, errors: np.ndarray) -> Metrics:
         "seven_high": (np.quantile(sevens, 0.95), "of seven films, 5 % of such sets are above"),
     }
     return {
-        f"held_out/mae/{name}": Metric(float(value), "at.%", "neither", f"mean error, {about}")
+        f"held_out/mae/{name}": neither(value, f"mean error, {about}", "at.%")
         for name, (value, about) in ends.items()
     }
 
@@ -332,13 +330,11 @@ def memory_stage(bench: Bench) -> tuple[Metrics, Arrays]:
     }
     back = resized(said.image_of_image, *bench.size)
     return {
-        "train/mae": Metric(mean(errors), "at.%", "lower", f"mean error of Sr content {about}"),
-        "train/image_to_image/mse": Metric(
-            mean(np.square(back - images)), "1", "lower", f"squared error of images {about}"
+        "train/mae": lower(mean(errors), f"mean error of Sr content {about}", "at.%"),
+        "train/image_to_image/mse": lower(
+            mean(np.square(back - images)), f"squared error of images {about}"
         ),
-        "train/loss": Metric(
-            bench.curves[ALL]["loss"][-1], "1", "lower", "loss of the last epoch, all terms"
-        ),
+        "train/loss": lower(bench.curves[ALL]["loss"][-1], "loss of the last epoch, all terms"),
     }, arrays
 
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 
+from repro.imaging.geometry import resized
 from repro.reporting.figures import (
     BLUE,
     COLUMN_WIDTH,
@@ -28,7 +29,6 @@ from repro.reporting.figures import (
     house_style,
     new_figure,
 )
-from repro.studies.rheed_translator.archive import resized
 
 Arrays = dict[str, np.ndarray]
 Seeds = dict[int, Arrays]
@@ -80,7 +80,7 @@ MODALITIES = {"image": ("code of the image", "o"), "stoichiometry": ("code of th
 N_COLOURS = 64  # of images: fewer than 256 pack better, and no one sees it
 INTENSITIES = colormaps["cividis"].resampled(N_COLOURS)
 DIFFERENCES = LinearSegmentedColormap.from_list("signed", [BLUE, "white", ORANGE], N_COLOURS)
-CLIPPED = 0.995  # share of the values within the scale of an image, lest a few outshine the rest
+CLIPPED = 0.995  # share of the values within an image's colour scale, against outliers
 N_FILMS_SHOWN = 4
 N_WORST = 4
 N_GENERATED = 5
@@ -239,7 +239,7 @@ def error_of_content(shown: Arrays, film: int) -> dict[str, str]:
 
 
 def image_panels(n_rows: int, n_columns: int) -> tuple[Figure, np.ndarray]:
-    """Return a figure of images with room below for the scale, and its axes."""
+    """Return a figure of images with space below for the scale, and its axes."""
     figure, axes = new_figure(n_rows, n_columns, PAGE_WIDTH, 1.0 + ROW_HEIGHT * n_rows)
     figure.set_layout_engine("compressed")
     return figure, axes
@@ -359,8 +359,8 @@ def predicted_against_true(arrays: Seeds) -> Figure:
 def ranges(arrays: Seeds, kinds: list[str]) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return the ranges of true and of read Sr content to show [at.%].
 
-    The latter goes beyond the former by no more than its width, lest a few wild readings make all
-    others look alike.
+    The latter goes beyond the former by no more than its width; otherwise a few wild readings
+    would make all others look alike.
     """
     true = pooled(arrays, kinds, ("true",))
     read = pooled(arrays, kinds, ("found", "low", "high"))
@@ -408,7 +408,7 @@ def draw_readings(ax: Axes, arrays: Seeds, kind: str, style: tuple[str, str, str
     seen = (low <= found) & (found <= high)
     ax.plot(true[seen], found[seen], marker, color=colour, ms=4.5, mfc="none", mew=1, label=label)
     for beyond, edge, triangle in ((found < low, low, "v"), (found > high, high, "^")):
-        if beyond.any():  # marks that are not clipped take room even where there are none
+        if beyond.any():  # marks that are not clipped take space even where there are none
             at_edge = np.full(beyond.sum(), edge)
             ax.plot(true[beyond], at_edge, triangle, color=colour, ms=5, clip_on=False)
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from repro.studies.rheed_translator.archive import resized
+from repro.imaging.geometry import resized, shifted
+from repro.imaging.peaks import parabola_offset
 
 # Shares of the height. The specular spot, a screen defect and its flare lie above the streaks.
 PATTERN_BAND = (0.04, 0.48)
@@ -64,25 +65,7 @@ def streak_centre(images: np.ndarray) -> np.ndarray:
     film = np.arange(len(images))
     left, middle, right = (profile[film, top + step] for step in (-1, 0, 1))
     curvature = np.minimum(left - 2 * middle + right, -np.finfo(float).tiny)
-    return (top + 0.5 + np.clip(0.5 * (left - right) / curvature, -0.5, 0.5)) / width
-
-
-def shifted(images: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Return images moved to the left, with their outermost columns held.
-
-    Parameters
-    ----------
-    images : numpy.ndarray
-        ``(n, height, width)``.
-    shift : numpy.ndarray
-        ``(n,)`` [share of the width]; below 0 to the right.
-    """
-    width = images.shape[2]
-    at = np.clip(np.arange(width) + shift[:, None] * width, 0, width - 1)
-    left = np.minimum(at.astype(int), width - 2)
-    part = (at - left)[:, None, :]
-    one, next_one = (np.take_along_axis(images, (left + i)[:, None, :], axis=2) for i in (0, 1))
-    return one * (1 - part) + next_one * part
+    return (top + 0.5 + parabola_offset(left - right, curvature)) / width
 
 
 def aligned(images: np.ndarray, centre: np.ndarray, height: int, width: int) -> np.ndarray:

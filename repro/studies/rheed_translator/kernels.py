@@ -40,7 +40,7 @@ def every_choice(n_inputs: int) -> list[Columns]:
 
 @dataclass(frozen=True)
 class Process:
-    """A Gaussian process of which the samples are known.
+    """A Gaussian process and its known samples.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Process:
 
     @classmethod
     def of(cls, inputs: np.ndarray, targets: np.ndarray, lines: list[Columns]) -> Process:
-        """Return the process that foretells best each sample from the others.
+        """Return the process that best predicts each sample from the others.
 
         By the squared error, over `VARIANCES`, `LENGTHS` and some choices of lines.
 

@@ -20,6 +20,7 @@ import keras
 from keras import layers, ops
 
 from repro.errors import ReproError
+from repro.layers.pytorch import convolution, dense, pytorch_initializers
 from repro.studies.rheed_translator.transposed import KERNEL, Conv2DTranspose
 from repro.training.dropout import Dropout
 
@@ -206,16 +207,16 @@ def _image_encoder(height: int, width: int) -> keras.Model:
     image = x = layers.Input((height, width, 1))
     for filters in (4, 16, 64):
         # Pads both sides alike, as PyTorch does; Keras's "same" would pad even sizes at the end.
-        x = _convolution(layers.ZeroPadding2D(1)(x), filters, 3, strides=2, activation="relu")
-    x = _dense(layers.Flatten()(x), N_HIDDEN, activation="relu")
-    return keras.Model(image, _dense(x, N_FEATURES), name="image_encoder")
+        x = convolution(layers.ZeroPadding2D(1)(x), filters, 3, strides=2, activation="relu")
+    x = dense(layers.Flatten()(x), N_HIDDEN, activation="relu")
+    return keras.Model(image, dense(x, N_FEATURES), name="image_encoder")
 
 
 def _image_decoder(height: int, width: int) -> keras.Model:
     rows, columns = math.ceil(height / 8), math.ceil(width / 8)
     features = layers.Input((N_FEATURES,))
-    x = _dense(features, N_HIDDEN, activation="relu")
-    x = _dense(x, rows * columns * 64, activation="relu")
+    x = dense(features, N_HIDDEN, activation="relu")
+    x = dense(x, rows * columns * 64, activation="relu")
     x = layers.Reshape((rows, columns, 64))(x)
     for filters in (16, 4):
         x = _transposed_convolution(x, filters, activation="relu")
@@ -234,32 +235,13 @@ def _two_layers(
 ) -> keras.Model:
     inputs = layers.Input((n_inputs,))
     bias = {"bias_initializer": hidden_bias} if hidden_bias else {}
-    hidden = _dense(inputs, n_hidden, activation="relu", **bias)
-    return keras.Model(inputs, _dense(hidden, n_outputs, dtype=dtype), name=name)
-
-
-def _dense(x, n_outputs: int, **keywords):
-    return layers.Dense(n_outputs, **{**_as_in_pytorch(x.shape[-1]), **keywords})(x)
-
-
-def _convolution(x, filters: int, kernel: int, **keywords):
-    start = _as_in_pytorch(kernel**2 * x.shape[-1])
-    return layers.Conv2D(filters, kernel, **start, **keywords)(x)
+    hidden = dense(inputs, n_hidden, activation="relu", **bias)
+    return keras.Model(inputs, dense(hidden, n_outputs, dtype=dtype), name=name)
 
 
 def _transposed_convolution(x, filters: int, **keywords):
-    # PyTorch takes the outputs of a transposed convolution for its inputs here.
-    start = _as_in_pytorch(KERNEL**2 * filters)
+    start = pytorch_initializers(KERNEL**2 * filters)
     return Conv2DTranspose(filters, **start, **keywords)(x)
-
-
-def _as_in_pytorch(n_inputs: int) -> dict[str, keras.initializers.Initializer]:
-    """Return what draws the first weights of a layer, uniformly below 1 / sqrt(n_inputs)."""
-    bound = n_inputs**-0.5
-    return {
-        f"{part}_initializer": keras.initializers.RandomUniform(-bound, bound)
-        for part in ("kernel", "bias")
-    }
 
 
 def gated_cnn(
@@ -297,13 +279,13 @@ def gated_cnn(
                 f"Images of {height} × {width} pixels are too small for {len(channels)} "
                 f"convolutions of width {kernel}: take larger images or a smaller kernel."
             )
-        x = _convolution(x, 2 * n_channels, kernel)
+        x = convolution(x, 2 * n_channels, kernel)
         x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5)(x)
         x = _gated(x, layers.LeakyReLU(0.01))
         x = layers.MaxPooling2D(2)(x)
     x = _gated(layers.GlobalMaxPooling2D()(x), layers.Identity())
     x = _gated(Dropout(dropout)(x), layers.Identity())
-    return keras.Model(image, _dense(x, 1, dtype="float32", name="stoichiometry"))
+    return keras.Model(image, dense(x, 1, dtype="float32", name="stoichiometry"))
 
 
 def _gated(x, activation: layers.Layer):

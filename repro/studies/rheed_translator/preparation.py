@@ -60,13 +60,13 @@ class Scale:
         return (values - self.middle) / self.spread
 
     def undo(self, values):
-        """Return values of which `apply` would give these."""
+        """Return the values that `apply` turns into these."""
         return self.middle + values * self.spread
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Patterns of which films are sums.
+    """Patterns whose sums are films.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class Preprocessing:
     cues, content, centre : Scale
         Of the cues, the Sr content [at.%] and the place of the (00) streak [share of the width].
     principal : Principal
-        Patterns of which the training films are sums.
+        Patterns whose sums are the training films.
     composition : Process
         From scaled cues to the scaled Sr content.
     trend : Process

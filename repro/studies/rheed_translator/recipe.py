@@ -9,7 +9,7 @@ improved: ours, for 24 films, within minutes on two cores.
     ``repro run rheed_translator --variant improved --preset desk --data FILE.npz --out FOLDER``
 
 A network ``all`` learns from every training film; the others hold some of them out, so that each
-training film is foretold by a network that never saw it.
+training film is predicted by a network that never saw it.
 """
 
 from __future__ import annotations
@@ -70,10 +70,34 @@ class Scale:
 
 
 SCALES = {
-    "smoke": Scale((48, 64), 2, 2, 2, (54, 72), 2, 2),
-    "desk": Scale((54, 72), 1000, 0, 8, (54, 72), 250, 6),
+    "smoke": Scale(
+        size=(48, 64),
+        epochs=2,
+        n_folds=2,
+        n_corrected_folds=2,
+        gated_size=(54, 72),
+        gated_epochs=2,
+        n_gated_folds=2,
+    ),
+    "desk": Scale(
+        size=(54, 72),
+        epochs=1000,
+        n_folds=0,
+        n_corrected_folds=8,
+        gated_size=(54, 72),
+        gated_epochs=250,
+        n_gated_folds=6,
+    ),
     # Each network learns from three quarters of the films, as in the published split (24 of 31).
-    "paper": Scale((540, 720), 10_000, 4, 4, (135, 180), 500, 4),
+    "paper": Scale(
+        size=(540, 720),
+        epochs=10_000,
+        n_folds=4,
+        n_corrected_folds=4,
+        gated_size=(135, 180),
+        gated_epochs=500,
+        n_gated_folds=4,
+    ),
 }
 OUR_FOLDS = {"smoke": 4, "desk": 0, "paper": 0}
 # How often the films are divided anew, at random, into four parts: a sterner test than film by

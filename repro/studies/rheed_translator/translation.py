@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
+from repro.imaging.geometry import resized, shifted
+from repro.seeds import row_generators
 from repro.studies.rheed_translator import improved, model
-from repro.studies.rheed_translator.archive import resized
-from repro.studies.rheed_translator.images import log_intensity, shifted
+from repro.studies.rheed_translator.images import log_intensity
 from repro.studies.rheed_translator.preparation import Preprocessing
 
 Inputs = dict[str, np.ndarray]
@@ -23,7 +24,7 @@ CYCLES = {"image_cycle": 1.0, "stoichiometry_cycle": 0.1}
 
 @dataclass(frozen=True)
 class Answers:
-    """What a translator says of films, each of which it is given as image and as Sr content.
+    """What a translator says of films, each given as image and as Sr content.
 
     Parameters
     ----------
@@ -145,7 +146,7 @@ class Published:
         return (images - self.darkest) / (self.brightest - self.darkest + DIVISION)
 
     def from_network(self, images: np.ndarray) -> np.ndarray:
-        """Return intensities of which `to_network` would give these."""
+        """Return the intensities that `to_network` turns into these."""
         return self.darkest + images * (self.brightest - self.darkest + DIVISION)
 
     def _content(self, scaled: np.ndarray) -> np.ndarray:
@@ -190,7 +191,7 @@ def altered(images: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     seeds : numpy.ndarray
         One for each film, ``(n,)`` uint64: what is drawn depends on it alone.
     """
-    draws = [np.random.Generator(np.random.Philox(key=int(seed))) for seed in seeds]
+    draws = row_generators(seeds)
     sideways, exposure = np.array([2 * draw.random(2) - 1 for draw in draws]).T
     noise = np.stack([draw.standard_normal(images.shape[1:], dtype=np.float32) for draw in draws])
     moved = shifted(images, SHIFT * sideways)

@@ -7,10 +7,10 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
+from repro.imaging.counting import NOISE_FREE
 from repro.studies.interface_dcnn import evaluate
 from repro.studies.interface_dcnn.baselines import FEATURES
-from repro.studies.interface_dcnn.evaluate import Bench, calibration, confusion
-from repro.studies.interface_dcnn.examples import NOISE_FREE
+from repro.studies.interface_dcnn.evaluate import Bench
 from repro.studies.interface_dcnn.recipe import CLASS_TASK, MAX_POOLING, questions, tasks
 from repro.study import Trained, get_study
 
@@ -237,34 +237,6 @@ def test_structures_are_unseen_if_their_depth_is_not_in_training(dataset, guessi
     expected = [mixed[sample] or depths[sample] not in known for sample in samples]
     np.testing.assert_array_equal(bench.unseen(samples), expected)
     assert not bench.unseen(dataset.rows("train")[~mixed[:20]]).any()
-
-
-def test_confusion_counts_truth_in_rows_and_answers_in_columns():
-    found = confusion(np.array([0, 0, 2, 1, 2]), np.array([0, 1, 2, 1, 0]), 3)
-    np.testing.assert_array_equal(found, [[1, 1, 0], [0, 1, 0], [1, 0, 1]])
-
-
-def test_who_is_sure_and_right_is_well_calibrated():
-    labels = np.arange(100) % 2
-    assert calibration(np.eye(2)[labels], labels).value == 0
-
-
-def test_who_is_sure_and_right_half_the_time_is_off_by_a_half():
-    labels = np.arange(100) % 2
-    assert calibration(np.eye(2)[np.zeros(100, int)], labels).value == pytest.approx(0.5)
-
-
-def test_who_is_as_sure_as_right_is_well_calibrated():
-    labels = (np.arange(100) % 10 >= 7).astype(int)
-    probabilities = np.tile([0.7, 0.3], (100, 1))
-    assert calibration(probabilities, labels).value == pytest.approx(0, abs=1e-9)
-
-
-def test_too_sure_here_and_too_unsure_there_do_not_cancel():
-    labels = np.repeat([0, 1, 0, 0], 25)
-    probabilities = np.repeat([[0.95, 0.05], [0.55, 0.45]], 50, axis=0)
-    expected = (abs(0.95 - 0.5) + abs(0.55 - 1)) / 2
-    assert calibration(probabilities, labels).value == pytest.approx(expected)
 
 
 def test_doses_are_named_by_their_electrons_and_no_noise_by_nothing():

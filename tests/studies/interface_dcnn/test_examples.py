@@ -190,60 +190,6 @@ def test_soft_classes_sum_to_one_and_have_the_position_as_their_mean():
     np.testing.assert_array_equal(shares.argmax(axis=1)[~between], labels[~between])
 
 
-# ---- counting
-
-
-@pytest.mark.parametrize("electrons", [0.2, 5.0, 400.0])
-def test_counts_scatter_like_counts(electrons):
-    n, dose = 200_000, 1e4
-    patterns = np.full(n, electrons / dose, np.float32)
-    counts = ex.counted(patterns, dose, np.random.default_rng(0)) * dose
-    np.testing.assert_allclose(counts, np.round(counts), atol=1e-3)
-    # Five standard errors of the mean and of the variance of Poisson numbers.
-    assert abs(counts.mean() - electrons) < 5 * np.sqrt(electrons / n)
-    assert abs(counts.var() - electrons) < 5 * np.sqrt((electrons + 2 * electrons**2) / n)
-
-
-def test_free_of_noise_means_unchanged(columns):
-    patterns = columns.line_patterns(np.arange(3))
-    found = ex.counted(patterns, ex.NOISE_FREE, np.random.default_rng(0))
-    np.testing.assert_array_equal(found, patterns)
-
-
-# ---- rotation
-
-
-def test_a_rotation_by_nothing_changes_nothing(columns):
-    patterns = columns.line_patterns(np.arange(3))
-    np.testing.assert_array_equal(ex.rotated(patterns, 0), patterns)
-
-
-@pytest.mark.parametrize("turns", [-1, 1, 2])
-def test_quarter_turns_move_bins_as_numpy_does(columns, turns):
-    patterns = columns.line_patterns(np.arange(3))
-    expected = np.rot90(patterns, turns, axes=(-2, -1))
-    np.testing.assert_allclose(ex.rotated(patterns, 90 * turns), expected, atol=1e-8)
-
-
-def test_a_rotation_is_from_k_x_towards_k_y():
-    np.testing.assert_allclose(centre_of(ex.rotated(spot(8, 0), 90)), [0, 8], atol=1e-3)
-
-
-@pytest.mark.parametrize("degrees", [-3.0, 1.5, 3.0, 20.0])
-def test_a_spot_moves_by_the_angle_and_keeps_its_electrons(degrees):
-    turned = ex.rotated(spot(8, 3), degrees)
-    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    expected = [8 * cosine - 3 * sine, 8 * sine + 3 * cosine]
-    np.testing.assert_allclose(centre_of(turned), expected, atol=0.01)
-    assert turned.sum() == pytest.approx(1, abs=1e-3)
-
-
-def test_patterns_of_a_line_turn_together_and_apart_alike():
-    stack = np.stack([[spot(8, 3), spot(-2, 5)], [spot(0, 0), spot(1, -7)]])
-    together = ex.rotated(stack, 2.0)
-    np.testing.assert_array_equal(together[1, 1], ex.rotated(stack[1, 1], 2.0))
-
-
 # ---- augmentation
 
 

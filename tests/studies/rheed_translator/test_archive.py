@@ -13,8 +13,9 @@ from repro.datasets.build import build
 from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset, verify, write_dataset
 from repro.errors import NotPossibleHere, ReproError
+from repro.imaging.geometry import resized
 from repro.studies.rheed_translator import archive
-from repro.studies.rheed_translator.archive import arrays, fetch, read_archive, resized
+from repro.studies.rheed_translator.archive import arrays, fetch, read_archive
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 REAL = Path(os.environ.get("REPRO_RHEED_FILMS") or SHARED / "refs/rheed/rheed_sto_24.npz")
@@ -218,45 +219,6 @@ def test_a_file_that_may_not_be_read_is_named(path):
     saved(path).chmod(0)
     with pytest.raises(ReproError, match="may not be read"):
         read_archive(path)
-
-
-# Resizing
-
-
-def test_a_whole_fraction_of_the_size_averages_over_blocks():
-    images = fractions(3, 12, 20)
-    blocks = images.reshape(3, 4, 3, 5, 4).mean(axis=(2, 4))
-    np.testing.assert_allclose(resized(images, 4, 5), blocks, rtol=1e-6)
-    assert resized(images, 4, 5).dtype == np.float32
-
-
-@pytest.mark.parametrize(("height", "width"), [(54, 72), (7, 11), (1, 1), (210, 1)])
-def test_a_smaller_image_keeps_the_mean_and_what_is_even(height, width):
-    images = fractions(2, 210, 280)
-    smaller = resized(images, height, width)
-    assert smaller.shape == (2, height, width)
-    np.testing.assert_allclose(smaller.mean(axis=(1, 2)), images.mean(axis=(1, 2)), rtol=1e-5)
-    np.testing.assert_allclose(resized(np.ones((1, 210, 280)), height, width), 1, rtol=1e-6)
-
-
-def test_fine_stripes_vanish_and_do_not_come_back_as_broad_ones():
-    stripes = np.tile([0.0, 1.0], 140)[None, None].repeat(210, axis=1)
-    assert np.ptp(resized(stripes, 54, 72)) < 0.3
-    assert np.ptp(resized(stripes, 105, 140)) < 1e-6
-
-
-def test_a_larger_image_is_linear_between_the_old_pixels():
-    ramp = np.broadcast_to(np.arange(8.0), (1, 6, 8))
-    larger = resized(ramp, 12, 16)
-    expected = np.tile(np.arange(14) / 2 + 0.25, (12, 1))
-    np.testing.assert_allclose(larger[0, :, 1:-1], expected, rtol=1e-6)
-    assert larger.min() >= 0
-    assert larger.max() <= 7
-
-
-def test_the_same_size_gives_the_same_numbers():
-    images = fractions().astype(np.float32)
-    np.testing.assert_array_equal(resized(images, 6, 8), images)
 
 
 # A data set of them

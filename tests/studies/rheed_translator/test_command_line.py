@@ -66,7 +66,7 @@ def before(folder, first):
 
 @pytest.fixture(scope="module")
 def second(folder, before, archives):
-    """The record of the same networks on eight films, two of which they have learnt from."""
+    """The record of the same networks on eight films; they have learnt from two of these."""
     return recorded("evaluate", folder, "--data", archives["later"])
 
 

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from repro.imaging.geometry import resized
 from repro.runs.choices import Choices
 from repro.runs.data import import_archive
 from repro.studies.rheed_translator import evaluate as room
 from repro.studies.rheed_translator import recipe
-from repro.studies.rheed_translator.archive import resized
 from repro.studies.rheed_translator.evaluate import Group, evaluate, four_paths, intervals, reading
 from repro.studies.rheed_translator.recipe import ALL, Films, networks
 from repro.studies.rheed_translator.translation import Answers
@@ -121,7 +121,7 @@ def calls():
 
 @pytest.fixture(scope="module")
 def numbered(dataset, calls):
-    """What is found of published networks, of which fold k and gated CNN k always answer k."""
+    """What is found of published networks; fold k and gated CNN k always answer k."""
     numbers = {"all": 0.5, "fold_00": 0, "fold_01": 1, "gated_cnn_00": 0, "gated_cnn_01": 1}
     models = {name: Constant(number) for name, number in numbers.items()}
     return evaluation_of("faithful", dataset, models, 0, lambda *call: calls.append(call))

@@ -74,7 +74,7 @@ def test_tensors_have_the_features_of_arrays(process):
     np.testing.assert_allclose(deviation, process.deviation(new), rtol=1e-3)
 
 
-def test_the_chosen_process_foretells_left_out_samples_better_than_an_absurd_one(process):
+def test_the_chosen_process_predicts_left_out_samples_better_than_an_absurd_one(process):
     chosen = Process.of(process.inputs, process.targets, [(0, 1)])
     absurd = replace(process, variance=30.0, length=0.05)
     error, worse = (np.square(p.left_out()[0]).sum() for p in (chosen, absurd))

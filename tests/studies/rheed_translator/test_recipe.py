@@ -1,4 +1,4 @@
-"""Every film is foretold by a network that knows nothing of it, and trainings are those stated."""
+"""Every film is predicted by a network that never saw it, and trainings are those stated."""
 
 from __future__ import annotations
 

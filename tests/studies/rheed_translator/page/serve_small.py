@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from repro.errors import ReproError
-from repro.studies.rheed_translator.page import serve_translator
+from repro.studies.rheed_translator.page.server import serve_translator
 from repro.studies.rheed_translator.predict import Neighbour, Reading
 
 FILMS = (35.0, 47.2, 55.0, 65.0)  # Sr content of the training films [at.%]

@@ -13,8 +13,8 @@ from importlib.resources import files
 
 import numpy as np
 
+from repro.studies.rheed_translator.page.uploads import Upload
 from repro.studies.rheed_translator.predict import Neighbour, Reading, Translator
-from repro.studies.rheed_translator.uploads import Upload
 
 UNIT = "at.%"
 SHOWN_SIDE = 720  # [pixel], the longer side of a pattern on the page

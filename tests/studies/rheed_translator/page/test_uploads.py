@@ -13,8 +13,8 @@ from matplotlib import colormaps
 from PIL import Image
 
 from repro.errors import ReproError
-from repro.studies.rheed_translator.colours import MAPS
-from repro.studies.rheed_translator.uploads import LARGEST, read_upload
+from repro.studies.rheed_translator.page.colours import MAPS
+from repro.studies.rheed_translator.page.uploads import LARGEST, read_upload
 
 
 def pattern(height: int = 64, width: int = 96) -> np.ndarray:

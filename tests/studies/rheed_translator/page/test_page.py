@@ -20,13 +20,14 @@ from PIL import Image
 from repro.datasets.store import Dataset
 from repro.errors import NotPossibleHere, ReproError
 from repro.runs.folder import DATA_FILE
-from repro.studies.rheed_translator import markup, page
+from repro.studies.rheed_translator.page import app, markup
+from repro.studies.rheed_translator.page.server import ADDRESS, find_spec, serve_translator
 from repro.studies.rheed_translator.predict import Reading
 
 SERVER = Path(__file__).with_name("serve_small.py")
 WIDTHS = (390, 1280)
 needs_streamlit = pytest.mark.skipif(
-    page.find_spec("streamlit") is None, reason="streamlit is not installed"
+    find_spec("streamlit") is None, reason="streamlit is not installed"
 )
 
 
@@ -305,7 +306,7 @@ def test_the_page_is_for_this_machine_only():
 
 @needs_streamlit
 def test_a_port_in_use_is_one_sentence_and_a_failure():
-    with socket.create_server((page.ADDRESS, 0)) as taken:
+    with socket.create_server((ADDRESS, 0)) as taken:
         port = taken.getsockname()[1]
         server = start("real", port)
         out, err = server.communicate(timeout=60)
@@ -317,13 +318,13 @@ def test_a_port_in_use_is_one_sentence_and_a_failure():
 @pytest.mark.parametrize("port", [-1, 70_000])
 def test_a_number_that_is_no_port_is_refused(port):
     with pytest.raises(ReproError, match=f"Port {port} cannot be opened"):
-        page.serve_translator(lambda: None, port, open_browser=False)
+        serve_translator(lambda: None, port, open_browser=False)
 
 
 def test_without_streamlit_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "streamlit", None)
     with pytest.raises(NotPossibleHere, match=r"pip install '\.\[page\]'"):
-        page.serve_translator(lambda: None, 0, open_browser=False)
+        serve_translator(lambda: None, 0, open_browser=False)
 
 
 @needs_streamlit
@@ -331,11 +332,11 @@ def test_a_translator_that_cannot_be_opened_frees_the_port():
     def fail():
         raise ReproError("runs/none: no such folder.")
 
-    with socket.create_server((page.ADDRESS, 0)) as free:
+    with socket.create_server((ADDRESS, 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(ReproError, match="no such folder"):
-        page.serve_translator(fail, port, open_browser=False)
-    socket.create_server((page.ADDRESS, port)).close()
+        serve_translator(fail, port, open_browser=False)
+    socket.create_server((ADDRESS, port)).close()
 
 
 class Range:
@@ -345,7 +346,7 @@ class Range:
 @pytest.mark.parametrize(("beyond", "ends"), [(False, (33.3, 70.4)), (True, (23.3, 80.4))])
 def test_the_sliders_ends_are_inside_what_may_be_drawn(beyond, ends):
     # A value rounded outward would be refused by the translator.
-    assert page.slider_range(Range, beyond) == ends
+    assert app.slider_range(Range, beyond) == ends
 
 
 def test_names_of_files_are_never_taken_for_html():

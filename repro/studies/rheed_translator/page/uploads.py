@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from repro.errors import ReproError
-from repro.studies.rheed_translator.colours import intensity_of_colours
+from repro.studies.rheed_translator.page.colours import intensity_of_colours
 
 if TYPE_CHECKING:
     from PIL.Image import Image

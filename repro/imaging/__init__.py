@@ -1,0 +1,1 @@
+"""What studies do to images: resize, shift and rotate them, count electrons, find peaks."""

@@ -1,0 +1,98 @@
+"""Images of another size, moved or turned; interpolation is linear."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def resized(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return images of another size, smaller ones averaged over areas, larger ones interpolated.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        ``(..., rows, columns)`` float.
+    height, width : int
+        Rows and columns wanted [pixels].
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(..., height, width)`` float32.
+    """
+    rows, columns = images.shape[-2:]
+    if (rows, columns) == (height, width):
+        return np.asarray(images, dtype=np.float32)
+    vertical = _resizing(rows, height)
+    horizontal = _resizing(columns, width)
+    return (vertical @ images @ horizontal.T).astype(np.float32)
+
+
+def _resizing(n: int, n_wanted: int) -> np.ndarray:
+    """Return the matrix that resizes a row of pixels, ``(n_wanted, n)``, rows summing to 1.
+
+    Smaller: the share of each old pixel in the new one. Larger: linear between the centres.
+    """
+    step = n / n_wanted
+    if n_wanted <= n:
+        first, old = step * np.arange(n_wanted)[:, None], np.arange(n)
+        overlap = np.minimum(first + step, old + 1) - np.maximum(first, old)
+        return np.maximum(overlap, 0) / step
+    centres = np.clip(step * (np.arange(n_wanted) + 0.5) - 0.5, 0, n - 1)
+    return np.maximum(1 - np.abs(centres[:, None] - np.arange(n)), 0)
+
+
+def shifted(images: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Return images moved to the left; the outermost columns fill what becomes free.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        ``(n, height, width)``.
+    shift : numpy.ndarray
+        ``(n,)`` [share of the width]; below 0 to the right.
+    """
+    width = images.shape[2]
+    at = np.clip(np.arange(width) + shift[:, None] * width, 0, width - 1)
+    left = np.minimum(at.astype(int), width - 2)
+    part = (at - left)[:, None, :]
+    one, next_one = (np.take_along_axis(images, (left + i)[:, None, :], axis=2) for i in (0, 1))
+    return one * (1 - part) + next_one * part
+
+
+def rotated(images: np.ndarray, degrees: np.ndarray | float) -> np.ndarray:
+    """Return images turned about their centre, same shape; beyond the edge they are 0.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        ``(..., height, width)``.
+    degrees : numpy.ndarray or float
+        Angle from the rows' axis towards the columns'; one, or ``(n,)`` for the first axis.
+    """
+    images = np.asarray(images)
+    height, width = images.shape[-2:]
+    n = np.size(degrees)
+    angles = np.deg2rad(np.reshape(degrees, (n, 1, 1)))
+    rows, columns = _from_centre(height)[:, None], _from_centre(width)
+    cosine, sine = np.cos(angles), np.sin(angles)
+    x = cosine * rows + sine * columns + (height - 1) / 2
+    y = cosine * columns - sine * rows + (width - 1) / 2
+    left, below = np.floor(x).astype(int), np.floor(y).astype(int)
+    framed = np.pad(images, [(0, 0)] * (images.ndim - 2) + [(1, 1)] * 2)
+    framed = framed.reshape(n, -1, (height + 2) * (width + 2))
+    total = np.zeros((n, framed.shape[1], height * width), images.dtype)
+    for step_x, step_y in np.ndindex(2, 2):
+        weight = np.abs(1 - step_x - (x - left)) * np.abs(1 - step_y - (y - below))
+        weight = weight.astype(np.float32).reshape(n, -1)
+        i = np.clip(left + step_x + 1, 0, height + 1)
+        j = np.clip(below + step_y + 1, 0, width + 1)
+        place = (i * (width + 2) + j).reshape(n, -1)
+        for image, frame, w, at in zip(total, framed, weight, place, strict=True):
+            image += w * np.take(frame, at, axis=1, mode="clip")
+    return total.reshape(images.shape)
+
+
+def _from_centre(n: int) -> np.ndarray:
+    """Return how far each of n pixels in a row is from their middle, ``(n,)`` [pixels]."""
+    return np.arange(n) - (n - 1) / 2

@@ -1,0 +1,143 @@
+"""What Streamlit runs anew at every visit: read an image, draw a pattern, read many files.
+
+The page needs no network and sends nothing anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable, Iterable
+
+from repro.errors import ReproError
+from repro.studies.rheed_translator.page import markup, server
+from repro.studies.rheed_translator.page.uploads import read_upload
+from repro.studies.rheed_translator.predict import Translator
+
+KINDS = "png, jpg, tif or npy, 8- or 16-bit"
+STEP = 0.1  # of the slider [at.%]
+BEYOND = 10.0  # how far outside the training films the slider goes at most [at.%]
+STOICHIOMETRIC = 50.0  # [at.%]
+
+
+def show(translator: Translator) -> None:
+    """Show the page of a translator to one visitor."""
+    import streamlit as st
+
+    st.set_page_config(page_title="RHEED and stoichiometry", layout="wide")
+    st.html(markup.style())
+    st.html(markup.masthead(translator))
+    parts = {
+        "Read an image": _read_one,
+        "Draw a pattern": _draw,
+        "Read many images": _read_several,
+    }
+    for tab, part in zip(st.tabs(list(parts)), parts.values(), strict=True):
+        with tab:
+            st.fragment(_guarded)(part, translator)  # a change in one part leaves the others alone
+    st.html(markup.footnote(translator))
+
+
+def read_files(translator: Translator, files: Iterable[tuple[str, bytes]]) -> list[markup.Row]:
+    """Read several files; one that cannot be read is named and does not stop the others.
+
+    Parameters
+    ----------
+    translator : Translator
+        The translator.
+    files : iterable of (str, bytes)
+        Names and contents.
+    """
+    return [_read_file(translator, name, content) for name, content in files]
+
+
+def slider_range(translator: Translator, beyond: bool) -> tuple[float, float]:
+    """Return the ends of the slider [at.%], whole steps inside what may be drawn."""
+    lowest, highest = translator.lowest, translator.highest
+    if beyond:
+        lowest, highest = max(0.0, lowest - BEYOND), min(100.0, highest + BEYOND)
+    return round(math.ceil(lowest / STEP) * STEP, 1), round(math.floor(highest / STEP) * STEP, 1)
+
+
+def _guarded(part: Callable[[Translator], None], translator: Translator) -> None:
+    """Show a part; of a fault of ours the visitor hears in a sentence, the terminal in full."""
+    import streamlit as st
+
+    try:
+        part(translator)
+    except Exception:
+        traceback.print_exc()
+        sentence = "Something went wrong here; the terminal that serves this page says what."
+        st.html(markup.note(sentence, "error"))
+
+
+def _read_one(translator: Translator) -> None:
+    import streamlit as st
+
+    file = st.file_uploader(f"RHEED image ({KINDS})")
+    if file is None:
+        return
+    try:
+        with st.spinner("Reading the image …"):
+            upload = read_upload(file.name, file.getvalue())
+            reading = translator.read(upload.image)
+    except ReproError as error:
+        st.html(markup.note(str(error), "error"))
+    else:
+        st.html(markup.reading_view(file.name, upload, reading, translator))
+
+
+def _draw(translator: Translator) -> None:
+    import streamlit as st
+
+    beyond = st.checkbox("Go beyond the range of the training films")
+    lowest, highest = slider_range(translator, beyond)
+    start = min(max(STOICHIOMETRIC, lowest), highest)
+    label = "Sr content [at.% of the cations]"
+    value = st.slider(label, lowest, highest, start, STEP, format="%.1f", key=f"beyond={beyond}")
+    outside = not translator.lowest <= value <= translator.highest
+    if outside:
+        st.html(
+            markup.note(
+                f"{value:.1f} at.% is outside the training films, {translator.lowest:.1f} to "
+                f"{translator.highest:.1f} at.%: nothing supports this pattern.",
+                "warning",
+            )
+        )
+    try:
+        drawn = translator.draw(value, beyond=outside)
+        nearest = translator.nearest(value)
+    except ReproError as error:
+        st.html(markup.note(str(error), "error"))
+    else:
+        st.html(markup.drawn_view(value, drawn, nearest, real=not translator.is_synthetic))
+
+
+def _read_several(translator: Translator) -> None:
+    import streamlit as st
+
+    files = st.file_uploader(f"RHEED images ({KINDS})", accept_multiple_files=True)
+    if not files:
+        return
+    with st.spinner("Reading the images …"):
+        rows = read_files(translator, ((file.name, file.getvalue()) for file in files))
+    st.html(markup.table(rows, translator.level))
+    st.download_button(
+        "Download the table as CSV",
+        markup.csv_text(rows),
+        "stoichiometry.csv",
+        "text/csv",
+        on_click="ignore",
+    )
+
+
+def _read_file(translator: Translator, name: str, content: bytes) -> markup.Row:
+    try:
+        upload = read_upload(name, content)
+        return markup.Row(name, translator.read(upload.image), upload.notices)
+    except ReproError as error:
+        return markup.Row(name, error=str(error))
+
+
+if __name__ == "__main__":
+    show(server.translator())
