@@ -1,11 +1,13 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from repro.errors import ReproError
 from repro.evaluation.claims import Claims
+from repro.evaluation.records import read_record
 from repro.reporting.embedding import data_uri, image_size
 from repro.reporting.figures import Curve
 from repro.reporting.forest import forest
@@ -14,6 +16,7 @@ from repro.reporting.report import render, write_report
 from repro.reporting.tables import claim_rows
 from repro.reporting.titles import run_titles
 from repro.reporting.views import group_name, metric_groups, run_order, timing_text
+from repro.study import studies as known_studies
 
 
 class Outline(HTMLParser):
@@ -323,3 +326,14 @@ def test_report_replaces_the_old_one_only_when_whole(gallery, tmp_path):
         write_report(entries, {"broken": Broken()}, out)
     assert out.read_bytes() == before
     assert [path.name for path in out.parent.iterdir()] == ["report.html"]
+
+
+def test_page_of_the_committed_records_is_small_enough_to_send(tmp_path):
+    # A page of 14 MB is neither mailed nor opened on a phone.
+    paths = sorted((Path(__file__).parents[2] / "results" / "records").rglob("record.json"))
+    assert paths
+    page = write_report(
+        [(p, read_record(p)) for p in paths], known_studies(), tmp_path / "report.html"
+    )
+    assert page.stat().st_size < 3_000_000
+    assert "Figure missing" not in page.read_text(encoding="utf-8")
