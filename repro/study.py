@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from repro.datasets.batches import Augmented, Load
     from repro.datasets.store import Dataset
+    from repro.training.between_epochs import Renew
     from repro.training.recipe import Recipe
 
 History = dict[str, list[float]]
@@ -62,6 +63,10 @@ class Task:
     held_out : tuple of int, optional
         Samples of the training split that this network does not see, for cross-validation: it is
         validated on them, and not on the validation split.
+    renew : callable, optional
+        Finds arrays anew before every epoch, such as masks, from the network as it stands; see
+        `repro.training.fit.fit`. While the network is trained `load` and `augmented` take them as
+        their last argument, which they must be able to do without.
     needs : tuple of str, optional
         Tasks, listed before this one, whose trained networks this one depends on.
     given : callable, optional
@@ -78,6 +83,7 @@ class Task:
     examples: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
     augmented: Augmented | None = None
     held_out: tuple[int, ...] = ()
+    renew: Renew | None = None
     needs: tuple[str, ...] = ()
     given: Callable[[Task, Mapping[str, keras.Model]], Task] | None = None
     context: Any = None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from repro.datasets.spec import ResolvedSpec
 from repro.errors import ReproError
 from repro.study import Study, get_study
-
-if TYPE_CHECKING:
-    from repro.training.recipe import Recipe
+from repro.training.recipe import Recipe
 
 RECIPE_PREFIX = "recipe."
+ANY_RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=1.0)  # to try changes on
 
 
 class Choices(BaseModel):
@@ -85,11 +84,7 @@ class Choices(BaseModel):
                 break
         else:
             self.resolve_spec()
-        if self.recipe_changes:
-            from repro.training.recipe import Recipe
-
-            any_recipe = Recipe(epochs=1, batch_size=1, learning_rate=1.0)
-            changed_recipe(any_recipe, self.recipe_changes)
+        changed_recipe(ANY_RECIPE, self.recipe_changes)
         return study
 
 
@@ -106,7 +101,7 @@ def changed_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
         if name not in known:
             raise ReproError(f"--set recipe.{name}: a recipe has only {', '.join(known)}.")
     try:
-        return TypeAdapter(type(recipe)).validate_python({**asdict(recipe), **changes})
+        return Recipe.of({**recipe.described(), **changes})
     except ValidationError as error:
         first = error.errors()[0]
         name, value = first["loc"][0], first["input"]

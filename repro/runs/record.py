@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,7 +127,7 @@ def configuration(run: Run) -> dict[str, Any]:
     return {
         **run.choices.model_dump(mode="json"),
         "seeds": list(run.seeds),
-        "recipes": {name: asdict(task.recipe) for name, task in run.tasks.items()},
+        "recipes": {name: task.recipe.described() for name, task in run.tasks.items()},
     }
 
 
@@ -176,7 +176,7 @@ def network_entry(task: Task, model: keras.Model) -> NetworkEntry:
         flops = network_cost(model).flops
     except ReproError:
         flops = None
-    recipe = asdict(task.recipe)
+    recipe = task.recipe.described()
     return NetworkEntry(parameters=model.count_params(), flops=flops, recipe=recipe)
 
 

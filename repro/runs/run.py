@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ import numpy as np
 
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
+from repro.files import read_json
 from repro.runs import data as data_stage
 from repro.runs.choices import Choices, changed_recipe
 from repro.runs.folder import (
@@ -135,7 +136,7 @@ class Run:
         return RunFile(
             choices=self.choices,
             seed=seed,
-            recipes={name: asdict(task.recipe) for name, task in self.tasks.items()},
+            recipes={name: task.recipe.described() for name, task in self.tasks.items()},
             needs={name: list(task.needs) for name, task in self.tasks.items() if task.needs},
             data=DataIdentity(
                 name=spec.name,
@@ -195,10 +196,11 @@ class Run:
     def _check_needed(self, seed: int, task: Task, models: Mapping[str, keras.Model]) -> None:
         if not task.needs:
             return
-        from repro.training.state import CONFIGURATION, read_json
+        from repro.training.state import CONFIGURATION
 
         folder = self.network_folder(seed, task.name)
-        trained_on = read_json(folder / CONFIGURATION)["configuration"][WEIGHTS_NEEDED]
+        trained_on = read_json(folder / CONFIGURATION, "train there first")["configuration"]
+        trained_on = trained_on[WEIGHTS_NEEDED]
         changed = [n for n in task.needs if weights_hash(models[n]) != trained_on[n]]
         if changed:
             raise ReproError(

@@ -14,6 +14,7 @@ from repro.runs.folder import RunFile, claim_folder
 from repro.runs.run import WEIGHTS_NEEDED, Run, weights_hash
 from repro.seeds import integer_seed
 from repro.study import Task
+from repro.training.progress import RunProgress
 from repro.training.world import ALONE, World
 
 if TYPE_CHECKING:
@@ -33,20 +34,30 @@ def train(run: Run, display: Display = SILENT, world: World = ALONE) -> None:
 
     if run.choices.deterministic:
         enable_determinism()
+    progress = RunProgress(samples_to_train(run), display.quiet)
     for seed in run.seeds:
         file = run.file(seed)
         world.agree(_facts(file))
         world.lead(partial(claim_folder, run.folder, file))
-        _train_seed(run, file, display, world)
+        _train_seed(run, file, display, world, progress)
 
 
-def _train_seed(run: Run, file: RunFile, display: Display, world: World) -> None:
+def samples_to_train(run: Run) -> list[int]:
+    """Return training samples times epochs of every network of every seed, in their order."""
+    tasks = run.tasks.values()
+    one_seed = [t.recipe.epochs * len(t.examples_of(run.dataset)[0]) for t in tasks]
+    return one_seed * len(run.seeds)
+
+
+def _train_seed(
+    run: Run, file: RunFile, display: Display, world: World, progress: RunProgress
+) -> None:
     needed = {name for task in run.tasks.values() for name in task.needs}
     models: dict[str, keras.Model] = {}
     for name, task in run.tasks.items():
         display.announce(f"{run.study.name} {run.choices.variant}, seed {file.seed}: train {name}")
         folder = run.network_folder(file.seed, name)
-        model = train_task(task, models, run.dataset, folder, file, display.quiet, world)
+        model = train_task(task, models, run.dataset, folder, file, world, progress)
         if name in needed:
             models[name] = model
 
@@ -57,8 +68,8 @@ def train_task(
     dataset: Dataset,
     folder: Path,
     file: RunFile,
-    quiet: bool = True,
     world: World = ALONE,
+    progress: RunProgress | None = None,
 ) -> keras.Model:
     """Train one network, or go on where its training was stopped; return it.
 
@@ -74,10 +85,10 @@ def train_task(
         Where the network is kept.
     file : RunFile
         What decides its weights.
-    quiet : bool
-        Show no progress.
     world : World
         The processes that train together.
+    progress : RunProgress, optional
+        Of the run that the network is part of; by default nothing is shown.
 
     Raises
     ------
@@ -106,8 +117,10 @@ def train_task(
         folder,
         integer_seed(file.seed, "network", task.name),
         configuration(task, needed, file),
-        quiet=quiet,
+        quiet=True,
         world=world,
+        renew=task.renew,
+        progress=progress,
     )
     return model
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 
@@ -32,8 +33,19 @@ def copied(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
 
 
+def kept(folder, task, seed=0):
+    """Return the file of a network's weights."""
+    (path,) = (folder / f"seed-{seed}" / "networks" / task).glob("best*.weights.h5")
+    return path
+
+
 def weights(folder, task, seed=0):
-    return (folder / f"seed-{seed}" / "networks" / task / "best.weights.h5").read_bytes()
+    with h5py.File(kept(folder, task, seed)) as file:
+        found = []
+        file.visititems(
+            lambda name, item: found.append(item[()]) if hasattr(item, "shape") else None
+        )
+    return found
 
 
 def forget(folder, task, seed=0):
@@ -66,11 +78,10 @@ def test_which_task_needs_which_is_part_of_the_run(finished):
 def test_killed_between_the_stages_and_resumed_gives_the_same_weights(copied, monkeypatch):
     expected = weights(copied, SECOND)
     forget(copied, SECOND)
-    before = (copied / "seed-0/networks" / FIRST / "best.weights.h5").stat().st_mtime_ns
+    before = kept(copied, FIRST).stat().st_mtime_ns
     train_again(copied)
-    assert weights(copied, SECOND) == expected
-    after = (copied / "seed-0/networks" / FIRST / "best.weights.h5").stat().st_mtime_ns
-    assert after == before, "the first network was trained anew"
+    np.testing.assert_equal(weights(copied, SECOND), expected)
+    assert kept(copied, FIRST).stat().st_mtime_ns == before, "the first network was trained anew"
 
 
 def test_a_second_network_is_not_used_with_a_first_one_it_was_not_trained_on(copied):
