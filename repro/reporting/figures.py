@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from repro.errors import ReproError
+from repro.files import make_folder, replacing
 from repro.reporting.svg import compact
 
 INK = "#24292f"
@@ -154,13 +154,9 @@ def save(figure: Figure, path: Path) -> Path:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise ReproError(f"Figure {path.name}: write it as {' or '.join(FORMATS)}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(image(figure, path.suffix))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    make_folder(path.parent)
+    with replacing(path) as partial:
+        partial.write_bytes(image(figure, path.suffix))
     return path
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import jinja2
 from markupsafe import Markup
 
+from repro.files import write_text
 from repro.reporting import views
 from repro.reporting.forest import forest
 from repro.reporting.formatting import STATUSES, breakable, unbroken
 from repro.reporting.opening import SCALES, summarise
-from repro.reporting.tables import Entries, relative, write_text
+from repro.reporting.tables import Entries, relative
 
 if TYPE_CHECKING:
     from repro.reporting.views import References
@@ -64,7 +65,8 @@ def write_report(
         If a study's claims are damaged or the file cannot be written.
     """
     out = Path(out)
-    return write_text(out, render(records, studies, out.parent, references, command, out.name))
+    write_text(out, render(records, studies, out.parent, references, command, out.name))
+    return out
 
 
 def render(

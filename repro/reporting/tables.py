@@ -15,6 +15,7 @@ import numpy as np
 from repro.errors import ReproError
 from repro.evaluation.metrics import student_t_interval
 from repro.evaluation.verdicts import judge
+from repro.files import write_text
 from repro.reporting import formatting as write
 from repro.reporting.labels import order_label
 
@@ -358,18 +359,5 @@ def write_summary(entries: Entries, path: Path) -> Path:
     writer = csv.DictWriter(buffer, SUMMARY_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(summary_rows(entries, path.parent))
-    return write_text(path, buffer.getvalue())
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise ReproError(f"Cannot write {path.name}: {error.strerror}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, buffer.getvalue())
     return path

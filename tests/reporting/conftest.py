@@ -217,6 +217,9 @@ def rods_records(folder: Path) -> list[tuple[Path, Record]]:
         "mae/imaginary": metric(0.1171, 0.1168, 0.1175, better="lower"),
         "mae/deep": metric(0.243, 0.241, 0.246, better="lower"),
         "r2_top": metric(0.953, 0.949, 0.946),
+        "held_out/stoichiometry_to_stoichiometry/mse": metric(
+            0.0035123, 0.003512, 0.0035121, unit="at.%"
+        ),
         "plateau": metric(0.004, 0.005, 0.006, better="lower"),
         "baseline/nominal": metric(0.61, 0.61, 0.61, better="lower"),
         "baseline/refined": metric(0.0021, 0.0019, 0.002, unit="Å", better="lower"),
