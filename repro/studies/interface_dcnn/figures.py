@@ -6,13 +6,10 @@ counts take all seeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import gcd
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator, MultipleLocator, NullLocator
@@ -31,11 +28,24 @@ from repro.reporting.figures import (
     house_style,
     new_figure,
 )
+from repro.reporting.panels import (
+    CLIPPED,
+    INTENSITIES,
+    Arrays,
+    Drawings,
+    Seeds,
+    confusion,
+    curve_over_seeds,
+    drawable,
+    legend_above_panels,
+    lowest,
+    mean_and_range,
+    of_all_seeds,
+    predicted_against_true,
+    signed_scale,
+)
 from repro.studies.interface_dcnn.crystal import A_SUBSTRATE, SLICE_THICKNESS
 from repro.studies.interface_dcnn.simulate import N_CLASSES
-
-Arrays = dict[str, np.ndarray]
-Seeds = dict[int, Arrays]
 
 CAPTIONS = {
     "structures": (
@@ -102,45 +112,17 @@ METHODS = {
     "radial_means_": ("linear, radial means", GREY, "v"),
 }
 REFERENCES = ("guessing", "paper")
-SHARES = LinearSegmentedColormap.from_list("shares", ["white", BLUE])
-N_COLOURS = 64  # of noisy images: fewer than 256 pack better, and no one sees it
-ROOTS = colormaps["cividis"].resampled(N_COLOURS)
-DIFFERENCES = LinearSegmentedColormap.from_list("signed", [BLUE, "white", ORANGE], N_COLOURS)
 N_CELLS_SHOWN = 3
 N_PATTERNS_SHOWN = 7
 N_BINS_SHOWN = 32
 N_BINS_OF_CONFIDENCE = 5
 ARROW = {"arrowstyle": "-|>", "color": INK, "shrinkA": 0}
 IMAGE = {"origin": "lower", "interpolation": "nearest"}
-CLIPPED = 0.995  # share of the values within an image's colour scale, against outliers
 
 
 def figures(arrays: Seeds) -> dict[str, Figure]:
     """Draw every figure whose arrays there are, by name."""
-    known = lowest(arrays)
-    return {
-        name: draw(arrays)
-        for name, (draw, needed) in FIGURES.items()
-        if all(any(array.startswith(begin) for array in known) for begin in needed)
-    }
-
-
-def lowest(arrays: Seeds) -> Arrays:
-    """Return the arrays of the lowest seed."""
-    return arrays[min(arrays)]
-
-
-def of_all_seeds(arrays: Seeds, name: str) -> np.ndarray:
-    """Return an array of every seed, ``(n_seeds, ...)``."""
-    return np.stack([of_seed[name] for of_seed in arrays.values()])
-
-
-def legend_above(figure: Figure, ax: Axes, location: str) -> None:
-    """Explain the marks of a panel above all panels, each once, references last."""
-    handles, labels = ax.get_legend_handles_labels()
-    marks = dict(zip(labels, handles, strict=True))
-    names = sorted(marks, key=REFERENCES.count)
-    figure.legend([marks[name] for name in names], names, loc=f"outside {location}", ncols=4)
+    return drawable(FIGURES, arrays)
 
 
 # ---- what was simulated
@@ -163,7 +145,7 @@ def structures(arrays: Seeds) -> Figure:
                 ax.axvline(thickness, color=MUTED, lw=0.8, ls=":", zorder=0)
         ax.set_xticks(ticks, [f"{tick:.0f}" for tick in ticks])
         ax.set_xlabel("depth along the beam, z [Å]")
-        legend_above(figure, axes[0, 0], "upper right")
+        legend_above_panels(figure, axes[0, 0], "upper right")
     return figure
 
 
@@ -210,7 +192,7 @@ def intensity(arrays: Seeds) -> Figure:
     images = [whole_cells(shown[f"{sample}_image"][-1], shown["probe_y"]) for sample in SAMPLES]
     difference = images[1] - images[0]
     same_scale = {"vmin": np.min(images), "vmax": np.max(images)}
-    signed_scale = signed(np.abs(difference).max())
+    signed = signed_scale(difference, clipped=1)
     figure, axes = new_figure(1, 3, PAGE_WIDTH, 2.5, sharex=True, sharey=True)
     figure.set_layout_engine("compressed")
     bar = {"location": "bottom", "aspect": 30, "pad": 0.04}
@@ -219,7 +201,7 @@ def intensity(arrays: Seeds) -> Figure:
             drawn = draw_positions(ax, image, shown["probe_x"], **same_scale)
             ax.set_title(title)
         figure.colorbar(drawn, ax=axes[0, :2], label="share of the electrons", **bar)
-        drawn = draw_positions(axes[0, 2], difference, shown["probe_x"], **signed_scale)
+        drawn = draw_positions(axes[0, 2], difference, shown["probe_x"], **signed)
         axes[0, 2].set_title(DIFFERENCE)
         bar["ticks"] = MaxNLocator(4)
         figure.colorbar(drawn, ax=axes[0, 2], label="difference", **bar)
@@ -283,8 +265,8 @@ def patterns(arrays: Seeds) -> Figure:
     stride = -(-len(shown["probe_x"]) // N_PATTERNS_SHOWN)
     lines = [np.sqrt(binned(shown[f"{sample}_line"][::stride])) for sample in SAMPLES]
     difference = lines[1] - lines[0]
-    same_scale = {"cmap": ROOTS, "vmin": 0, "vmax": np.quantile(lines, CLIPPED)}
-    signed_scale = signed(np.quantile(np.abs(difference), CLIPPED))
+    same_scale = {"cmap": INTENSITIES, "vmin": 0, "vmax": np.quantile(lines, CLIPPED)}
+    signed = signed_scale(difference)
     figure, axes = new_figure(3, 1, PAGE_WIDTH, 3.9, sharex=True)
     figure.set_layout_engine("compressed")
     with house_style():
@@ -293,7 +275,7 @@ def patterns(arrays: Seeds) -> Figure:
             ax.set_title(title)
         label = "√ share of the electrons"
         figure.colorbar(drawn, ax=axes[:2], extend="max", label=label)
-        drawn = draw_line(axes[2, 0], difference, shown["k"], **signed_scale)
+        drawn = draw_line(axes[2, 0], difference, shown["k"], **signed)
         axes[2, 0].set_title(DIFFERENCE)
         few = MaxNLocator(4)
         figure.colorbar(drawn, ax=axes[2], extend="both", ticks=few, label="difference")
@@ -332,11 +314,6 @@ def square_period(k: np.ndarray) -> float:
     return 1.06 * len(k) * (k[1] - k[0])
 
 
-def signed(largest: float) -> dict:
-    """Return the colours of differences, on a scale that is alike on both sides of 0."""
-    return {"cmap": DIFFERENCES, "vmin": -largest, "vmax": largest}
-
-
 # ---- what the network makes of it
 
 
@@ -347,7 +324,7 @@ def class_confusion(arrays: Seeds) -> Figure:
     figure, axes = new_figure(height=2.6)
     ax = axes[0, 0]
     with house_style():
-        draw_confusion(ax, counts, fontsize=10, shares=True)
+        confusion(ax, counts, fontsize=10, shares=True)
         ax.axhline(0.5, color="white", lw=2)
         ax.axvline(0.5, color="white", lw=2)
         ax.set_xticks(range(len(names)), names)
@@ -367,7 +344,7 @@ def step_confusion(arrays: Seeds) -> Figure:
     with house_style():
         for ax, thickness in zip(axes[0], thicknesses, strict=True):
             counts = of_all_seeds(arrays, begin + thickness).sum(axis=0)
-            draw_confusion(ax, counts, fontsize=6)
+            confusion(ax, counts, fontsize=6)
             right = np.trace(counts) / max(counts.sum(), 1)
             ax.set_title(f"{thickness} Å: {right:.0%} right", fontsize=9)
             ax.set_xticks(tenths, [f"{10 * tenth}" for tenth in tenths])
@@ -375,30 +352,6 @@ def step_confusion(arrays: Seeds) -> Figure:
         axes[0, len(thicknesses) // 2].set_xlabel("found [% of the thickness]")
         axes[0, 0].set_ylabel("true [%]")
     return figure
-
-
-def draw_confusion(ax: Axes, counts: np.ndarray, fontsize: float, shares: bool = False) -> None:
-    """Draw a confusion matrix, rows true, with the counts that are not 0.
-
-    Parameters
-    ----------
-    ax : Axes
-        Where to.
-    counts : numpy.ndarray
-        ``(n_classes, n_classes)`` int.
-    fontsize : float
-        Of the counts [points].
-    shares : bool
-        Write the shares of the rows below the counts.
-    """
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    ax.imshow(share, cmap=SHARES, vmin=0, vmax=1, interpolation="nearest")
-    style = {"ha": "center", "va": "center", "fontsize": fontsize}
-    for row, column in np.argwhere(counts):
-        text = f"{counts[row, column]}" + (f"\n{share[row, column]:.1%}" if shares else "")
-        ax.text(column, row, text, color="white" if share[row, column] > 0.5 else INK, **style)
-    ax.grid(visible=False)
-    ax.spines[:].set_visible(True)
 
 
 def accuracy_dose(arrays: Seeds) -> Figure:
@@ -418,7 +371,7 @@ def accuracy_dose(arrays: Seeds) -> Figure:
             ax.set_xticks(x, [dose_label(dose) for dose in doses])
             ax.xaxis.set_minor_locator(NullLocator())
             ax.set_ylim(top=1.02)
-        legend_above(figure, panels["class"], "upper left")
+        legend_above_panels(figure, panels["class"], "upper left", REFERENCES)
     return figure
 
 
@@ -440,7 +393,7 @@ def accuracy_thickness(arrays: Seeds) -> Figure:
                 ax.axhline(value, color=RED, ls="--", lw=1, label="paper")
             ax.set_xticks(thicknesses, [f"{thickness:.0f}" for thickness in thicknesses])
             ax.set_ylim(top=1.02)
-        legend_above(figure, panels["class"], "upper left")
+        legend_above_panels(figure, panels["class"], "upper left", REFERENCES)
     return figure
 
 
@@ -477,11 +430,8 @@ def draw_accuracy(ax: Axes, x: np.ndarray, accuracy: np.ndarray, method: str) ->
         A key of `METHODS`.
     """
     label, colour, marker = METHODS[method]
-    mean = accuracy.mean(axis=0)
-    # The mean of equal numbers may differ from them in its last digit.
-    spread = np.maximum([mean - accuracy.min(axis=0), accuracy.max(axis=0) - mean], 0)
     style = {"ms": 4, "lw": 1.2} if method else {"ms": 6, "lw": 2.2, "zorder": 3}
-    ax.errorbar(x, mean, spread, color=colour, marker=marker, label=label, **style)
+    curve_over_seeds(ax, x, accuracy, color=colour, marker=marker, label=label, **style)
 
 
 def certainty(arrays: Seeds) -> Figure:
@@ -489,7 +439,7 @@ def certainty(arrays: Seeds) -> Figure:
     figure, axes = new_figure(1, 2, PAGE_WIDTH, 3.2, width_ratios=(3, 2))
     with house_style():
         draw_probabilities(axes[0, 0], lowest(arrays))
-        legend_above(figure, axes[0, 0], "upper left")
+        legend_above_panels(figure, axes[0, 0], "upper left")
         probability = np.concatenate([of_seed["class_probability"] for of_seed in arrays.values()])
         label = np.concatenate([of_seed["class_label"] for of_seed in arrays.values()])
         draw_reliability(axes[0, 1], probability, label)
@@ -545,21 +495,16 @@ def regression(arrays: Seeds) -> Figure:
     ax = axes[0, 0]
     shown = list(arrays).index(min(arrays))
     with house_style():
-        ax.plot([0, 1], [0, 1], color=MUTED, lw=0.8)
-        ax.plot(true[shown], found[shown], "o", color=BLUE, ms=4, mfc="none", mew=0.8)
-        ax.text(0.04, 0.95, rmse_text(rmse), va="top", transform=ax.transAxes)
+        marks = {"ms": 4, "mfc": "none", "mew": 0.8}
+        predicted_against_true(ax, true[shown], found[shown], (0, 1), **marks)
+        text = mean_and_range("RMSE", rmse, 3, separator="\n")
+        ax.text(0.04, 0.95, text, va="top", transform=ax.transAxes)
         ax.set(xlabel="true step position [share of the thickness]", ylabel="found")
     return figure
 
 
-def rmse_text(rmse: np.ndarray) -> str:
-    """Return the mean over seeds of a root mean square error, with its range."""
-    text = f"RMSE {rmse.mean():.3f}"
-    return text if len(rmse) == 1 else f"{text}\n({rmse.min():.3f} to {rmse.max():.3f})"
-
-
 # What draws a figure, and how the names of the arrays begin that it takes.
-FIGURES: dict[str, tuple[Callable[[Seeds], Figure], tuple[str, ...]]] = {
+FIGURES: Drawings = {
     "structures": (structures, ("step_exchanged", "mixed_exchanged", "thicknesses")),
     "intensity": (intensity, ("step_image", "mixed_image", "probe_x", "probe_y")),
     "patterns": (patterns, ("step_line", "mixed_line", "probe_x", "k")),

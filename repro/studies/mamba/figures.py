@@ -21,10 +21,9 @@ from repro.reporting.figures import (
     house_style,
     new_figure,
 )
+from repro.reporting.panels import Arrays, Seeds, lowest, predicted_against_true
 from repro.studies.mamba.density import density_slice
 from repro.studies.mamba.simulate import A_SUBSTRATE, SITE_XY, SITES, L
-
-Arrays = dict[str, np.ndarray]
 
 CAPTIONS = {
     "density": (
@@ -109,13 +108,13 @@ SITE_COLOURS = dict(
 )
 
 
-def figures(arrays: dict[int, Arrays]) -> dict[str, Figure]:
+def figures(arrays: Seeds) -> dict[str, Figure]:
     """Draw every figure that the arrays of the lowest seed allow, by name."""
-    seed_arrays = arrays[min(arrays)]
+    seed_arrays = lowest(arrays)
     drawn = {
         "density": density(seed_arrays, "typical"),
         "worst_film": density(seed_arrays, "worst"),
-        "predicted_against_true": predicted_against_true(seed_arrays),
+        "predicted_against_true": extracted_against_true(seed_arrays),
         "r2_by_layer": r2_by_layer(seed_arrays),
         "rod_00": rod_00(seed_arrays),
     }
@@ -162,25 +161,24 @@ def mark_atoms(ax: Axes, z_atoms: np.ndarray, y: float, x: np.ndarray) -> None:
                     ax.plot(across, heights, "o", ms=2.6, mfc="none", mec=colour, mew=0.8)
 
 
-def predicted_against_true(arrays: Arrays) -> Figure:
+def extracted_against_true(arrays: Arrays) -> Figure:
     """Draw extracted against true values, a panel a quantity."""
     quantities = ("c", "B", "O1", "O2", "p")
     figure, axes = new_figure(1, len(quantities), PAGE_WIDTH, 2.3)
     with house_style():
         for ax, quantity in zip(axes[0], quantities, strict=True):
-            scatter(ax, arrays[f"true/{quantity}"], arrays[f"network/{quantity}"])
+            scatter(ax, arrays, quantity)
             unit = "1" if quantity == "p" else "Å"
             ax.set(title=quantity, xlabel=f"true [{unit}]")
         axes[0, 0].set_ylabel("extracted")
     return figure
 
 
-def scatter(ax: Axes, true: np.ndarray, found: np.ndarray) -> None:
-    """Draw points on a square with its diagonal."""
-    true, found = true.ravel(), found.ravel()
-    low, high = np.nanmin(true), np.nanmax(true)
-    ax.plot([low, high], [low, high], color=GREY, lw=0.8)
-    ax.plot(true, found, ".", ms=1.5, alpha=0.3, color=BLUE, rasterized=True)
+def scatter(ax: Axes, arrays: Arrays, quantity: str) -> None:
+    """Draw the extracted values of a quantity against the true ones, all layers."""
+    true, found = (arrays[f"{kind}/{quantity}"].ravel() for kind in ("true", "network"))
+    marks = {"ms": 1.5, "alpha": 0.3, "rasterized": True}
+    predicted_against_true(ax, true, found, marker=".", **marks)
     ax.tick_params(labelsize=7)
 
 
@@ -206,7 +204,7 @@ def occupancy(arrays: Arrays) -> Figure:
     """Draw the final layers' occupancy, extracted against true."""
     figure, axes = new_figure()
     with house_style():
-        scatter(axes[0, 0], arrays["true/occupancy"], arrays["network/occupancy"])
+        scatter(axes[0, 0], arrays, "occupancy")
         axes[0, 0].set(xlabel="true [cells]", ylabel="extracted [cells]")
     return figure
 

@@ -6,15 +6,9 @@ readings of Sr content are those of all seeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator
 
 from repro.imaging.geometry import resized
 from repro.reporting.figures import (
@@ -29,9 +23,20 @@ from repro.reporting.figures import (
     house_style,
     new_figure,
 )
-
-Arrays = dict[str, np.ndarray]
-Seeds = dict[int, Arrays]
+from repro.reporting.panels import (
+    Arrays,
+    Drawings,
+    Seeds,
+    colours_below,
+    drawable,
+    image,
+    intensity_scale,
+    legend_above,
+    lowest,
+    mean_and_range,
+    of_all_seeds,
+    signed_scale,
+)
 
 CAPTIONS = {
     "paths": (
@@ -77,10 +82,6 @@ UNSEEN = {"held_out": ("held out", BLUE, "o"), "test": ("test", ORANGE, "s")}
 GATED = ("held out", GREEN, "D")
 FIELDS = ("true", "found", "echoed", "low", "high", "images", "reconstructed", "drawn")
 MODALITIES = {"image": ("code of the image", "o"), "stoichiometry": ("code of the Sr content", "D")}
-N_COLOURS = 64  # of images: fewer than 256 pack better, and no one sees it
-INTENSITIES = colormaps["cividis"].resampled(N_COLOURS)
-DIFFERENCES = LinearSegmentedColormap.from_list("signed", [BLUE, "white", ORANGE], N_COLOURS)
-CLIPPED = 0.995  # share of the values within an image's colour scale, against outliers
 N_FILMS_SHOWN = 4
 N_WORST = 4
 N_GENERATED = 5
@@ -93,13 +94,8 @@ SMALL = {"fontsize": 9, "fontweight": "normal"}
 def figures(arrays: Seeds) -> dict[str, Figure]:
     """Draw every figure whose arrays there are, by name; synthetic films are named so in each."""
     arrays = {seed: of_seed | unseen(of_seed) for seed, of_seed in arrays.items()}
-    known = lowest(arrays)
-    drawn = {
-        name: draw(arrays)
-        for name, (draw, needed) in FIGURES.items()
-        if all(array in known for array in needed)
-    }
-    if known.get("is_synthetic", False):
+    drawn = drawable(FIGURES, arrays)
+    if lowest(arrays).get("is_synthetic", False):
         for figure in drawn.values():
             mark_as_synthetic(figure)
     return drawn
@@ -109,11 +105,6 @@ def mark_as_synthetic(figure: Figure) -> None:
     """Say above all panels that the films are no measured ones."""
     with house_style():
         figure.suptitle("SYNTHETIC films", color=RED, fontsize=10, weight="bold")
-
-
-def lowest(arrays: Seeds) -> Arrays:
-    """Return the arrays of the lowest seed."""
-    return arrays[min(arrays)]
 
 
 def unseen(arrays: Arrays) -> Arrays:
@@ -146,10 +137,10 @@ def paths(arrays: Seeds) -> Figure:
     with house_style():
         for row, film in zip(axes, films, strict=True):
             for ax, field in zip(row, titles, strict=True):
-                drawn = draw_image(ax, shown[f"unseen_{field}"][film], **scale)
+                drawn = image(ax, shown[f"unseen_{field}"][film], **scale)
             write_beside(row[-1], contents_by_path(shown, film))
         head_columns(axes[0], *titles.values())
-        bar_below(figure, axes, drawn, label=INTENSITY, extend="max")
+        colours_below(figure, axes, drawn, label=INTENSITY, extend="max")
     return figure
 
 
@@ -199,10 +190,10 @@ def sweep(arrays: Seeds) -> Figure:
     with house_style():
         for row, (name, label) in zip(axes, rows.items(), strict=True):
             for ax, place in zip(row, places, strict=True):
-                drawn = draw_image(ax, shown[name][place], **scale)
+                drawn = image(ax, shown[name][place], **scale)
                 ax.set_title(f"{shown[contents[name]][place]:.1f} at.%", **SMALL)
             row[0].set_ylabel(label)
-        bar_below(figure, axes, drawn, label=INTENSITY, extend="max")
+        colours_below(figure, axes, drawn, label=INTENSITY, extend="max")
     return figure
 
 
@@ -217,13 +208,13 @@ def worst(arrays: Seeds) -> Figure:
     figure, axes = image_panels(len(films), 3)
     with house_style():
         for row, film, true, found in zip(axes, films, images, drawn, strict=True):
-            draw_image(row[0], true, **scale)
-            intensity = draw_image(row[1], found, **scale)
-            difference = draw_image(row[2], found - true, **signed)
+            image(row[0], true, **scale)
+            intensity = image(row[1], found, **scale)
+            difference = image(row[2], found - true, **signed)
             write_beside(row[-1], error_of_content(shown, film))
         head_columns(axes[0], "true image", "image → image", "difference")
-        bar_below(figure, axes[:, :2], intensity, label=INTENSITY, extend="max")
-        bar_below(figure, axes[:, 2], difference, label="drawn − true", extend="both")
+        colours_below(figure, axes[:, :2], intensity, label=INTENSITY, extend="max")
+        colours_below(figure, axes[:, 2], difference, label="drawn − true", extend="both")
     return figure
 
 
@@ -245,14 +236,6 @@ def image_panels(n_rows: int, n_columns: int) -> tuple[Figure, np.ndarray]:
     return figure, axes
 
 
-def draw_image(ax: Axes, image: np.ndarray, **scale) -> AxesImage:
-    """Draw a pattern, a pixel for a pixel of the array."""
-    ax.set(xticks=[], yticks=[])
-    ax.grid(visible=False)
-    ax.spines[:].set_visible(False)
-    return ax.imshow(image.astype(float), interpolation="none", **scale)
-
-
 def write_beside(ax: Axes, lines: dict[str, str]) -> None:
     """Write names and what they stand for to the right of a panel, in two columns."""
     style = {"transform": ax.transAxes, "va": "baseline", "fontsize": 8.5}
@@ -266,24 +249,6 @@ def head_columns(row: np.ndarray, *titles: str) -> None:
     for ax, title in zip(row, titles, strict=True):
         ax.set_title(title)
     row[-1].text(1.06, 1.06, "Sr content [at.%]", transform=row[-1].transAxes, fontsize=9)
-
-
-def bar_below(figure: Figure, axes: np.ndarray, drawn: AxesImage, **options) -> None:
-    """Explain the colours of panels below them."""
-    place = {"location": "bottom", "aspect": 40, "pad": 0.03, "ticks": MaxNLocator(4)}
-    figure.colorbar(drawn, ax=axes, **place, **options)
-
-
-def intensity_scale(images: np.ndarray) -> dict:
-    """Return the colours of intensities: square roots, on the scale of these images."""
-    largest = np.quantile(images.astype(float), CLIPPED)
-    return {"cmap": INTENSITIES, "norm": PowerNorm(0.5, 0, largest)}
-
-
-def signed_scale(differences: np.ndarray) -> dict:
-    """Return the colours of differences, on a scale that is alike on both sides of 0."""
-    largest = np.quantile(np.abs(differences), CLIPPED)
-    return {"cmap": DIFFERENCES, "vmin": -largest, "vmax": largest}
 
 
 # ---- codes and Sr content
@@ -305,7 +270,7 @@ def latent(arrays: Seeds) -> Figure:
         first, second = (f"principal axis, {100 * share:.0f} % of the variance" for share in shares)
         ax.set(xlabel=f"first {first}", ylabel=f"second {second}")
         figure.colorbar(drawn, ax=ax, label="Sr content [at.%]")
-        explain_above(ax, n_columns=2)
+        legend_above(ax, n_columns=2)
     return figure
 
 
@@ -351,7 +316,7 @@ def predicted_against_true(arrays: Seeds) -> Figure:
             for kind in of_panel:
                 draw_readings(ax, arrays, kind, kinds[kind])
             n_seeds = f"{len(arrays)} seed{'s' if len(arrays) > 1 else ''}"
-            explain_above(ax, f"{title}, {n_seeds}")
+            legend_above(ax, f"{title}, {n_seeds}")
         axes[0, 0].set_ylabel("read from the image [at.%]")
     return figure
 
@@ -379,11 +344,6 @@ def pooled(arrays: Seeds, kinds: list[str], fields: tuple[str, ...]) -> np.ndarr
     return np.concatenate([of_all_seeds(arrays, n).ravel() for n in names if n in known])
 
 
-def of_all_seeds(arrays: Seeds, name: str) -> np.ndarray:
-    """Return an array of every seed, ``(n_seeds, ...)``."""
-    return np.stack([of_seed[name] for of_seed in arrays.values()])
-
-
 def draw_readings(ax: Axes, arrays: Seeds, kind: str, style: tuple[str, str, str]) -> None:
     """Draw the readings of a kind of films, with intervals; those out of sight at the edge.
 
@@ -404,7 +364,8 @@ def draw_readings(ax: Axes, arrays: Seeds, kind: str, style: tuple[str, str, str
     if np.isfinite(lowest(arrays).get(f"{kind}_low", np.nan)).all():
         ends = (of_all_seeds(arrays, f"{kind}_{end}").ravel() for end in ("low", "high"))
         ax.vlines(true.ravel(), *ends, color=colour, lw=0.9, alpha=0.4)
-    label = f"{name}: {mae_text(np.abs(found - true).mean(axis=1))}"
+    mae = np.abs(found - true).mean(axis=1)
+    label = f"{name}: {mean_and_range('MAE', mae, 2, 'at.%')}"
     seen = (low <= found) & (found <= high)
     ax.plot(true[seen], found[seen], marker, color=colour, ms=4.5, mfc="none", mew=1, label=label)
     for beyond, edge, triangle in ((found < low, low, "v"), (found > high, high, "^")):
@@ -413,21 +374,8 @@ def draw_readings(ax: Axes, arrays: Seeds, kind: str, style: tuple[str, str, str
             ax.plot(true[beyond], at_edge, triangle, color=colour, ms=5, clip_on=False)
 
 
-def mae_text(mae: np.ndarray) -> str:
-    """Return the mean over seeds of a mean error [at.%], with its range."""
-    text = f"MAE {mae.mean():.2f} at.%"
-    return text if len(mae) == 1 else f"{text} ({mae.min():.2f} to {mae.max():.2f})"
-
-
-def explain_above(ax: Axes, title: str | None = None, n_columns: int = 1) -> None:
-    """Put a legend above a panel, where it hides nothing."""
-    place = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1), "alignment": "left"}
-    legend = ax.legend(title=title, ncols=n_columns, **place)
-    legend.get_title().set(fontweight="bold", fontsize=10.5)
-
-
 # What draws a figure, and the arrays that it takes.
-FIGURES: dict[str, tuple[Callable[[Seeds], Figure], tuple[str, ...]]] = {
+FIGURES: Drawings = {
     "paths": (paths, tuple(f"unseen_{field}" for field in FIELDS)),
     "latent": (latent, ("code_image", "code_stoichiometry", "code_content")),
     "predicted_against_true": (predicted_against_true, ("unseen_true", "unseen_found")),
