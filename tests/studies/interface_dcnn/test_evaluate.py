@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bench import check_metrics, evaluated, trained_of, values
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
@@ -12,13 +13,8 @@ from repro.studies.interface_dcnn import evaluate
 from repro.studies.interface_dcnn.baselines import FEATURES
 from repro.studies.interface_dcnn.evaluate import Bench
 from repro.studies.interface_dcnn.recipe import CLASS_TASK, MAX_POOLING, questions, tasks
-from repro.study import Trained, get_study
 
-
-def trained_of(variant, dataset, models, curves, seed=0):
-    """Return networks in the place of those that the study trains."""
-    named = {task.name: task for task in tasks(variant, "smoke", dataset)}
-    return Trained(variant, dataset, named, models, curves, seed)
+NAME = "interface_dcnn"
 
 
 class Truth:
@@ -55,15 +51,9 @@ def curves(columns):
 
 
 @pytest.fixture(scope="module")
-def calls():
-    return []
-
-
-@pytest.fixture(scope="module")
-def evaluation(dataset, knowing, curves, calls):
+def evaluation(dataset, knowing, curves):
     """Return what is found of networks that know all answers."""
-    trained = trained_of("faithful", dataset, knowing, curves)
-    return evaluate.evaluate(trained, lambda *call: calls.append(call))
+    return evaluated(NAME, trained_of(NAME, "faithful", dataset, knowing, curves))
 
 
 class Guess:
@@ -86,10 +76,6 @@ def guessing(columns):
     return {task: Guess(question.n_outputs) for task, question in asked.items()}
 
 
-def values(answers):
-    return {name: metric.value for name, metric in answers[0].items()}
-
-
 def own(evaluation):
     """Return the networks' values, without the baselines'."""
     return {
@@ -100,13 +86,6 @@ def own(evaluation):
 
 
 # ---- the published variant
-
-
-def test_every_metric_that_a_claim_names_is_measured(evaluation):
-    claims = get_study("interface_dcnn").claims.claims
-    named = {metric for claim in claims for metric in claim.metrics}
-    assert len(named) >= 8
-    assert named <= set(evaluation.metrics)
 
 
 def test_networks_that_know_the_truth_are_always_right(evaluation):
@@ -159,15 +138,11 @@ def test_baselines_are_measured_at_every_dose(evaluation):
             assert table.shape == (len(evaluate.DOSES), 2)
 
 
-def test_metrics_are_finite_and_say_what_they_are(evaluation):
-    for name, metric in evaluation.metrics.items():
-        assert np.isfinite(metric.value), name
-        assert metric.definition, name
-        assert metric.better == ("higher" if "accuracy" in name or "within" in name else "lower")
+def test_claims_find_their_metrics_and_metrics_say_what_they_are(evaluation):
+    def better(name):
+        return "higher" if "accuracy" in name or "within" in name else "lower"
 
-
-def test_stages_are_told_from_the_first_to_the_last(evaluation, calls):
-    assert calls == [(done, 6) for done in range(7)]
+    check_metrics(NAME, evaluation, better)
 
 
 def test_pictures_show_a_step_and_an_intermixed_sample_of_the_test_split(evaluation, dataset):
@@ -184,7 +159,7 @@ def test_pictures_show_a_step_and_an_intermixed_sample_of_the_test_split(evaluat
 def test_the_same_seed_gives_the_same_numbers_and_another_other_noise(dataset, guessing):
     for stage in (evaluate.class_stage, evaluate.step_stage):
         first, again, other = (
-            values(stage(Bench(trained_of("improved", dataset, guessing, {}, seed))))
+            values(stage(Bench(trained_of(NAME, "improved", dataset, guessing, seed=seed)))[0])
             for seed in (0, 0, 1)
         )
         # Of a split without the like, a share is not a number.
@@ -196,11 +171,11 @@ def test_the_same_seed_gives_the_same_numbers_and_another_other_noise(dataset, g
 
 
 def test_doses_do_not_alter_what_is_measured_without_noise(dataset, guessing, monkeypatch):
-    bench = Bench(trained_of("improved", dataset, guessing, {}, 0))
+    bench = Bench(trained_of(NAME, "improved", dataset, guessing))
     stages = evaluate.class_stage, evaluate.step_stage
-    before = [values(stage(bench)) for stage in stages]
+    before = [values(stage(bench)[0]) for stage in stages]
     monkeypatch.setattr(evaluate, "DOSES", (NOISE_FREE, 30.0))
-    after = [values(stage(bench)) for stage in stages]
+    after = [values(stage(bench)[0]) for stage in stages]
     for many, few in zip(before, after, strict=True):
         clear = [name for name in many if "dose" not in name]
         np.testing.assert_equal([few[name] for name in clear], [many[name] for name in clear])
@@ -208,7 +183,7 @@ def test_doses_do_not_alter_what_is_measured_without_noise(dataset, guessing, mo
 
 
 def test_noise_is_the_same_for_the_same_purpose_and_differs_between_purposes(dataset, guessing):
-    bench = Bench(trained_of("improved", dataset, guessing, {}, 0))
+    bench = Bench(trained_of(NAME, "improved", dataset, guessing))
     patterns = bench.columns.line_patterns(np.arange(2))
     one, again, other = (bench.noisy(patterns, purpose, 1e4) for purpose in ("a", "a", "b"))
     np.testing.assert_array_equal(one, again)
@@ -221,7 +196,7 @@ def test_noise_is_the_same_for_the_same_purpose_and_differs_between_purposes(dat
 
 def test_a_network_is_asked_about_the_examples_in_their_order(dataset):
     networks = {task.name: task.build_model() for task in tasks("improved", "smoke", dataset)}
-    bench = Bench(trained_of("improved", dataset, networks, {}, 0))
+    bench = Bench(trained_of(NAME, "improved", dataset, networks))
     examples = bench.columns.steps(bench.rows["test"], [0, 1])
     inputs, _ = bench.questions["step"].load(examples[::-1])
     found, expected = bench.ask("step", examples), np.asarray(networks["step"](inputs))[::-1]
@@ -230,7 +205,7 @@ def test_a_network_is_asked_about_the_examples_in_their_order(dataset):
 
 
 def test_structures_are_unseen_if_their_depth_is_not_in_training(dataset, guessing):
-    bench = Bench(trained_of("improved", dataset, guessing, {}, 0))
+    bench = Bench(trained_of(NAME, "improved", dataset, guessing))
     depths, mixed = dataset.array("step_depth"), dataset.array("is_intermixed") == 1
     known = {depths[row] for row in dataset.rows("train") if not mixed[row]}
     samples = np.arange(38)

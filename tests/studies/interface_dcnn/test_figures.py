@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bench import check_inside, check_same_bytes
 from matplotlib.colors import to_hex
 
 from repro.reporting.figures import save
@@ -83,19 +84,11 @@ def test_figures_of_desk_are_small_files_with_every_mark_inside(tmp_path, drawn)
     paths = [save(figure, tmp_path / f"{name}.svg") for name, figure in drawn.items()]
     assert sum(path.stat().st_size for path in paths) < 700_000
     for figure in drawn.values():
-        box = figure.get_tightbbox()
-        assert np.isfinite(box.extents).all()
-        width, height = figure.get_size_inches()
-        assert min(box.x0, box.y0) > -0.05
-        assert max(box.x1 - width, box.y1 - height) < 0.05
+        check_inside(figure)
 
 
-def test_same_arrays_give_the_same_bytes(tmp_path):
-    # A figure that differs from run to run would look like a change of the result.
-    one, two = figures({0: smoke(0)}), figures({0: smoke(0)})
-    for name, figure in one.items():
-        first = save(figure, tmp_path / f"{name}.svg").read_bytes()
-        assert first == save(two[name], tmp_path / f"{name}.svg").read_bytes(), name
+def test_same_arrays_give_the_same_bytes():
+    check_same_bytes(lambda: figures({0: smoke(0)}))
 
 
 def test_one_thickness_and_one_seed_are_enough(tmp_path):

@@ -7,17 +7,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from bench import check_metrics, evaluated, trained_of, values
 
 from repro.imaging.geometry import resized
 from repro.runs.choices import Choices
 from repro.runs.data import import_archive
 from repro.studies.rheed_translator import evaluate as room
 from repro.studies.rheed_translator import recipe
-from repro.studies.rheed_translator.evaluate import Group, evaluate, four_paths, intervals, reading
+from repro.studies.rheed_translator.evaluate import Group, four_paths, intervals, reading
 from repro.studies.rheed_translator.recipe import ALL, Films, networks
 from repro.studies.rheed_translator.translation import Answers
-from repro.study import Trained, get_study
+from repro.study import get_study
 
+NAME = "rheed_translator"
 CURVES = {ALL: {"epoch": [0.0, 1.0], "loss": [2.0, 0.5]}}
 RANGE = 37.5  # of Sr content, at most, in synthetic films
 
@@ -80,23 +82,9 @@ class Knowing:
         }
 
 
-def silent(done, total):
-    pass
-
-
-def values(metrics):
-    return {name: metric.value for name, metric in metrics.items()}
-
-
-def evaluation_of(variant, dataset, model, seed=0, progress=silent):
+def evaluation_of(variant, dataset, model):
     """Evaluate one network in the place of all, or a dict of them."""
-    models = (
-        model
-        if isinstance(model, dict)
-        else dict.fromkeys(networks(variant, "smoke", dataset), model)
-    )
-    tasks = {task.name: task for task in recipe.tasks(variant, "smoke", dataset)}
-    return evaluate(Trained(variant, dataset, tasks, models, CURVES, seed), progress)
+    return evaluated(NAME, trained_of(NAME, variant, dataset, model, CURVES))
 
 
 def answers(n=6, size=(20, 30)):
@@ -115,16 +103,11 @@ def group(said, again=None, truth=None):
 
 
 @pytest.fixture(scope="module")
-def calls():
-    return []
-
-
-@pytest.fixture(scope="module")
-def numbered(dataset, calls):
+def numbered(dataset):
     """What is found of published networks; fold k and gated CNN k always answer k."""
     numbers = {"all": 0.5, "fold_00": 0, "fold_01": 1, "gated_cnn_00": 0, "gated_cnn_01": 1}
     models = {name: Constant(number) for name, number in numbers.items()}
-    return evaluation_of("faithful", dataset, models, 0, lambda *call: calls.append(call))
+    return evaluation_of("faithful", dataset, models)
 
 
 @pytest.fixture(scope="module")
@@ -403,19 +386,13 @@ def test_simple_models_are_measured_on_the_same_films(numbered, dataset):
 
 
 @pytest.mark.parametrize("found", ["numbered", "known"])
-def test_metrics_are_finite_and_say_what_they_are(request, found):
-    metrics = request.getfixturevalue(found).metrics
-    assert len(metrics) > 40
-    for name, metric in metrics.items():
-        assert np.isfinite(metric.value), name
-        assert metric.definition, name
-        assert metric.unit, name
+def test_claims_find_their_metrics_and_metrics_say_what_they_are(request, found):
+    def better(name):
         if name.endswith(("r2", "ssim", "pearson")):
-            assert metric.better == "higher", name
-        elif "coverage" in name or "/mae/" in name:
-            assert metric.better == "neither", name
-        else:
-            assert metric.better == "lower", name
+            return "higher"
+        return "neither" if "coverage" in name or "/mae/" in name else "lower"
+
+    check_metrics(NAME, request.getfixturevalue(found), better)
 
 
 def test_only_ours_has_intervals(numbered, known):
@@ -429,10 +406,6 @@ def test_the_sweep_spans_the_training_films_and_shows_training_films_alone(numbe
     assert (asked[0], asked[-1]) == (contents.min(), contents.max())
     assert set(nearest) <= set(contents)
     assert (nearest[0], nearest[-1]) == (contents.min(), contents.max())
-
-
-def test_stages_are_told_from_the_first_to_the_last(numbered, calls):
-    assert calls == [(done, 5) for done in range(6)]
 
 
 def test_nothing_is_told_of_test_films_where_there_are_none(measured):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bench import check_inside, check_same_bytes
 
 from repro.reporting.figures import save
 from repro.studies.rheed_translator.figures import (
@@ -103,18 +104,11 @@ def test_figures_are_small_files_with_every_mark_inside(tmp_path, drawn):
     # Records with their figures are committed and embedded in one page.
     for name, figure in drawn.items():
         assert save(figure, tmp_path / f"{name}.svg").stat().st_size < 120_000, name
-        box = figure.get_tightbbox()
-        width, height = figure.get_size_inches()
-        assert min(box.x0, box.y0) > -0.05
-        assert max(box.x1 - width, box.y1 - height) < 0.05
+        check_inside(figure)
 
 
-def test_same_arrays_give_the_same_bytes(tmp_path):
-    # A figure that differs from run to run would look like a change of the result.
-    one, two = figures({0: arrays_of(0)}), figures({0: arrays_of(0)})
-    for name, figure in one.items():
-        first = save(figure, tmp_path / f"{name}.svg").read_bytes()
-        assert first == save(two[name], tmp_path / f"{name}.svg").read_bytes(), name
+def test_same_arrays_give_the_same_bytes():
+    check_same_bytes(lambda: figures({0: arrays_of(0)}))
 
 
 @pytest.mark.parametrize(
