@@ -39,7 +39,7 @@ LEAST_SEEN = 4  # films that a published network learns from when others are hel
 
 
 @dataclass(frozen=True)
-class Scale:
+class PresetScale:
     """What a preset changes of the published trainings.
 
     Parameters
@@ -70,7 +70,7 @@ class Scale:
 
 
 SCALES = {
-    "smoke": Scale(
+    "smoke": PresetScale(
         size=(48, 64),
         epochs=2,
         n_folds=2,
@@ -79,7 +79,7 @@ SCALES = {
         gated_epochs=2,
         n_gated_folds=2,
     ),
-    "desk": Scale(
+    "desk": PresetScale(
         size=(54, 72),
         epochs=1000,
         n_folds=0,
@@ -89,7 +89,7 @@ SCALES = {
         n_gated_folds=6,
     ),
     # Each network learns from three quarters of the films, as in the published split (24 of 31).
-    "paper": Scale(
+    "paper": PresetScale(
         size=(540, 720),
         epochs=10_000,
         n_folds=4,
@@ -295,7 +295,7 @@ def published_of_all(films: Films, held_out: tuple[int, ...], size: tuple[int, i
 
 
 def published_networks(
-    films: Films, scale: Scale, n_folds: int, make: Callable
+    films: Films, scale: PresetScale, n_folds: int, make: Callable
 ) -> dict[str, Network]:
     """Return a translator of all films, and one for each part held out."""
     recipe = Recipe(epochs=scale.epochs, **PUBLISHED_RECIPE)

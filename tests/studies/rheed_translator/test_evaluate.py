@@ -12,7 +12,7 @@ from bench import check_metrics, evaluated, trained_of, values
 from repro.imaging.geometry import resized
 from repro.runs.choices import Choices
 from repro.runs.data import import_archive
-from repro.studies.rheed_translator import evaluate as room
+from repro.studies.rheed_translator import evaluate as measures
 from repro.studies.rheed_translator import recipe
 from repro.studies.rheed_translator.evaluate import Group, four_paths, intervals, reading
 from repro.studies.rheed_translator.recipe import ALL, Films, networks
@@ -191,9 +191,9 @@ def test_cycles_are_read_off_the_answers_to_the_answers():
 def test_the_distance_of_codes_is_1_if_the_two_of_a_film_have_nothing_in_common():
     codes = np.random.default_rng(0).normal(size=(2, 300, 12))
     said = SimpleNamespace(image_code=codes[0], stoichiometry_code=codes[1])
-    assert room.code_distance(said).value == pytest.approx(1, abs=0.05)
+    assert measures.code_distance(said).value == pytest.approx(1, abs=0.05)
     apart = SimpleNamespace(image_code=codes[0], stoichiometry_code=codes[0] + 100)
-    assert room.code_distance(apart).value == pytest.approx(1, abs=0.05)
+    assert measures.code_distance(apart).value == pytest.approx(1, abs=0.05)
 
 
 def test_an_interval_holds_what_lies_between_its_ends():
@@ -217,7 +217,7 @@ def test_without_intervals_nothing_is_said_of_their_coverage():
 
 def resolved(errors, seed=0):
     mae = float(np.abs(errors).mean())
-    return mae, values(room.resolution(SimpleNamespace(seed=seed), None, errors))
+    return mae, values(measures.resolution(SimpleNamespace(seed=seed), None, errors))
 
 
 def test_sets_of_seven_films_lie_about_the_mean_error_of_all():
@@ -294,7 +294,7 @@ def test_networks_that_know_all_films_are_always_right(known):
     own = {
         name: metric.value
         for name, metric in known.metrics.items()
-        if name.split("/")[1] not in {**room.READ, **room.DRAW}
+        if name.split("/")[1] not in {**measures.READ, **measures.DRAW}
     }
     right = [name for name in own if name.endswith(("r2", "ssim", "pearson", "coverage"))]
     wrong = [
@@ -348,8 +348,8 @@ def test_simple_models_never_see_the_film_they_are_asked_for(dataset, monkeypatc
         given["draw"].append((images, contents, asked))
         return np.zeros((len(asked), *images.shape[1:]))
 
-    monkeypatch.setattr(room, "READ", {"spy": read})
-    monkeypatch.setattr(room, "DRAW", {"other_spy": draw})
+    monkeypatch.setattr(measures, "READ", {"spy": read})
+    monkeypatch.setattr(measures, "DRAW", {"other_spy": draw})
     evaluation_of("faithful", dataset, Constant(0.5))
     films, asked_films = Films.of(dataset), []
     assert [len(calls) for calls in given.values()] == [3, 3], "two folds and the test split"
@@ -379,9 +379,9 @@ def test_simple_models_are_measured_on_the_same_films(numbered, dataset):
     spread = np.abs(contents[training].mean() - contents[dataset.rows("test")])
     assert numbered.metrics["test/mean_content/mae"].value == pytest.approx(spread.mean())
     for group_name in ("held_out", "test"):
-        for model in room.READ:
+        for model in measures.READ:
             assert f"{group_name}/{model}/r2" in numbered.metrics
-        for model in room.DRAW:
+        for model in measures.DRAW:
             assert f"{group_name}/{model}/ssim" in numbered.metrics
 
 
