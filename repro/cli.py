@@ -18,9 +18,9 @@ from typer.core import TyperGroup
 from repro.errors import ReproError
 
 if TYPE_CHECKING:
+    from repro.display import Display
     from repro.evaluation.records import Record
     from repro.runs.choices import Choices
-    from repro.runs.display import Display
     from repro.study import Trained
 
 INTERRUPTED = 130
@@ -490,8 +490,8 @@ def _limit_threads(threads: int | None) -> None:
 
 
 def _display(quiet: bool) -> Display:
+    from repro.display import SILENT
     from repro.reporting.terminal import TerminalDisplay
-    from repro.runs.display import SILENT
 
     return SILENT if quiet else TerminalDisplay()
 

@@ -14,6 +14,7 @@ from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
 
+from repro.display import Display, Progress
 from repro.reporting.formatting import (
     MISSING,
     STATUSES,
@@ -24,7 +25,6 @@ from repro.reporting.formatting import (
     with_unit,
 )
 from repro.reporting.tables import ClaimRow, numbered_reasons
-from repro.runs.display import Display, Progress
 
 if TYPE_CHECKING:
     from repro.datasets.store import Dataset

@@ -9,9 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from repro.display import SILENT, Display
 from repro.errors import ReproError
 from repro.files import make_folder, replacing
-from repro.runs.display import SILENT, Display
 from repro.runs.run import Run
 from repro.study import Applied, Quantity
 

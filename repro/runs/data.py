@@ -15,10 +15,10 @@ import numpy as np
 
 from repro.datasets.spec import ResolvedSpec, load_spec
 from repro.datasets.store import Dataset, write_dataset
+from repro.display import SILENT, Display
 from repro.errors import ReproError
 from repro.files import make_folder, write_text
 from repro.runs.choices import Choices
-from repro.runs.display import SILENT, Display
 from repro.runs.folder import BUILD_TIME_FILE, DATA_FILE, SOURCE_FILE
 from repro.study import Archive, Study, get_study
 from repro.training.world import ALONE, World

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from repro.display import SILENT, Display
 from repro.evaluation import provenance
 from repro.evaluation.metrics import Evaluation
 from repro.evaluation.records import FigureEntry, Record, write_record
 from repro.files import make_folder, replacing
-from repro.runs.display import SILENT, Display
 from repro.runs.folder import RECORD_FILE, seed_folder
 from repro.runs.record import assemble
 from repro.runs.run import Run

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from repro.display import SILENT, Display
 from repro.errors import GateFailed, ReproError
 from repro.runs import baselines, whole
 from repro.runs.choices import Choices
-from repro.runs.display import SILENT, Display
 from repro.runs.folder import DATA_FILE
 from repro.study import studies
 

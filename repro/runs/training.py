@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from repro.datasets.store import Dataset
+from repro.display import SILENT, Display
 from repro.errors import ReproError
-from repro.runs.display import SILENT, Display
 from repro.runs.folder import RunFile, claim_folder
 from repro.runs.run import WEIGHTS_NEEDED, Run, weights_hash
 from repro.seeds import integer_seed

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from repro.display import SILENT, Display
 from repro.errors import ReproError
 from repro.evaluation.records import Record
 from repro.runs import data as data_stage
 from repro.runs.choices import Choices
-from repro.runs.display import SILENT, Display
 from repro.runs.evaluation import evaluate
 from repro.runs.record import write_failure
 from repro.runs.run import Run

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from repro.display import Display
 from repro.runs.choices import Choices
 from repro.runs.data import build_data, duration
-from repro.runs.display import Display
 from repro.study import get_study
 
 
