@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 History = dict[str, list[float]]
 Figures = dict[str, tuple["Figure", str]]  # with their captions
-Progress = Callable[[int, int], None]
 
 
 # ---- what a study trains
