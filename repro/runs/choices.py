@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from repro.datasets.spec import ResolvedSpec
-from repro.errors import ReproError
 from repro.study import Study, get_study
-from repro.training.recipe import Recipe
+from repro.training.recipe import check_changes
 
 RECIPE_PREFIX = "recipe."
-ANY_RECIPE = Recipe(epochs=1, batch_size=1, learning_rate=1.0)  # to try changes on
 
 
 class Choices(BaseModel):
@@ -84,25 +81,5 @@ class Choices(BaseModel):
                 break
         else:
             self.resolve_spec()
-        changed_recipe(ANY_RECIPE, self.recipe_changes)
+        check_changes(self.recipe_changes)
         return study
-
-
-def changed_recipe(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """Return a recipe with some fields changed; texts are read as the field's type.
-
-    Raises
-    ------
-    ReproError
-        If a field is unknown, or its value does not fit.
-    """
-    known = [field.name for field in fields(recipe)]
-    for name in changes:
-        if name not in known:
-            raise ReproError(f"--set recipe.{name}: a recipe has only {', '.join(known)}.")
-    try:
-        return Recipe.of({**recipe.described(), **changes})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name, value = first["loc"][0], first["input"]
-        raise ReproError(f"--set recipe.{name}={value}: {first['msg']}.") from None

@@ -16,7 +16,7 @@ from repro.datasets.store import Dataset
 from repro.errors import ReproError
 from repro.files import read_json
 from repro.runs import data as data_stage
-from repro.runs.choices import Choices, changed_recipe
+from repro.runs.choices import Choices
 from repro.runs.folder import (
     DATA_FILE,
     DataIdentity,
@@ -128,7 +128,7 @@ class Run:
     def _tasks_on(self, dataset: Dataset) -> dict[str, Task]:
         tasks = self.study.list_tasks(self.choices.variant, self.choices.preset, dataset)
         changes = self.choices.recipe_changes
-        return {t.name: replace(t, recipe=changed_recipe(t.recipe, changes)) for t in tasks}
+        return {t.name: replace(t, recipe=t.recipe.changed(changes)) for t in tasks}
 
     def file(self, seed: int) -> RunFile:
         """Return all that decides the weights of one seed."""

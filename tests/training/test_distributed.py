@@ -38,6 +38,7 @@ EXACT = {
     "plain": {},
     "dropout": {"dropout": 0.3},
     "clipped": {"clip_norm": 0.5, "optimizer": "sgd"},
+    "renewed": {"renewed": True, "rate_by_epoch": {"kind": "adaptive"}, "keep": "best_training"},
 }
 # With how far the losses may lie apart, relative: what the format of the numbers costs.
 ROUNDED = {
@@ -195,7 +196,7 @@ def test_a_worker_killed_at_any_step_costs_only_the_steps_since_the_last_commit(
 ):
     rng = np.random.default_rng(turn)
     wrong = {"rank": int(rng.integers(2)), "step": int(rng.integers(1, N_STEPS + 1)), "how": "kill"}
-    name = "dropout" if turn % 2 else "plain"
+    name = ("plain", "dropout", "renewed")[turn % 3]
     options = {"folder": str(tmp_path), "cases": {name: EXACT[name]}, "wrong": wrong}
     done = elastic(tmp_path, options)
     assert done.returncode == 0, done.stderr
