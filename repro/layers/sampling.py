@@ -52,8 +52,8 @@ def inverse(matrices):
     )
 
 
-# Products of 3 by 3 matrices would be rounded to ten bits on a GPU, where matrix products run in
-# TensorFloat-32; on an image of 800 pixels that is a shift by half a pixel. Hence sums written out.
+# Sums written out: as a product of matrices, a GPU may compute them in TensorFloat-32, with ten
+# bits, and on an image of 800 pixels that is a shift by up to half a pixel.
 def _entries(matrices):
     return [[matrices[:, row, column] for column in range(3)] for row in range(2)]
 

@@ -167,7 +167,7 @@ def layers_of(exchanged: np.ndarray, n_film_layers: int) -> list[np.ndarray]:
 
 
 def draw_column(ax: Axes, layers: list[np.ndarray]) -> None:
-    """Draw the cations of a column, layer upon layer; the beam comes from the left."""
+    """Draw the cations of a column, layer by layer; the beam comes from the left."""
     cells = np.arange(len(layers[0]))
     thickness = len(cells) * A_SUBSTRATE
     size = float(np.clip(320 / len(cells), 3, 8))  # [points], that neighbours do not touch

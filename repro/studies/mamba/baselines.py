@@ -124,10 +124,10 @@ def project(field: np.ndarray, basis: np.ndarray) -> np.ndarray:
 def counting_noise(log_intensity: np.ndarray, counts_at_strongest: float, seed: int) -> np.ndarray:
     """Return the log intensity of films as counted photons, same shape, float64.
 
-    Each film is measured so long that its strongest point expects ``counts_at_strongest``; every
-    other point gets its share, with Poisson noise. A point without any count is taken as half a
-    count, since log 0 is not a number. Bragg points stay 0. The noise of a film depends on the
-    seed and the film's index only.
+    Each film is measured just long enough that its strongest point expects
+    ``counts_at_strongest``; every other point gets its share, with Poisson noise. A point without
+    any count is taken as half a count, since log 0 is not a number. Bragg points stay 0. The noise
+    of a film depends on the seed and the film's index only.
 
     Parameters
     ----------

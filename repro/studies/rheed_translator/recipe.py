@@ -100,7 +100,7 @@ SCALES = {
     ),
 }
 OUR_FOLDS = {"smoke": 4, "desk": 0, "paper": 0}
-# How often the films are divided anew, at random, into four parts: a sterner test than film by
+# How often the films are divided anew, at random, into four parts: a harder test than film by
 # film, whose networks learn from nearly all films.
 OUR_REPEATS = {"smoke": 0, "desk": 5, "paper": 5}
 N_REPEATED_FOLDS = 4
