@@ -140,7 +140,10 @@ class Environment(Part):
 
 
 class Record(Part):
-    """One run of a study: its metrics for each seed, its verdicts and all that explains them."""
+    """One run of a study: its metrics for each seed, its verdicts and all that explains them.
+
+    ``accepted_because`` says why it is a baseline record although it failed a gate.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     study: str
@@ -161,6 +164,7 @@ class Record(Part):
     timings: dict[str, Timing] = {}
     environment: Environment
     deviations: list[str] = []
+    accepted_because: str = ""
 
     @model_validator(mode="after")
     def _values_belong_to_seeds(self) -> Record:
