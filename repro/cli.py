@@ -385,6 +385,19 @@ def gates(
 
 
 @app.command()
+def carry(
+    old: Annotated[Path, typer.Argument(metavar="OLD.json", help="A run's record, by old code.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW.json", help="The same run's, by new code.")],
+    results: Results = Path("results"),
+) -> None:
+    """Let baseline records count as the new code's, which gives the old one's numbers."""
+    from repro.runs import baselines
+
+    for path in baselines.carry(old, new, results):
+        print(path)
+
+
+@app.command()
 def report(
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")],
     records: Records = None,

@@ -21,7 +21,7 @@ from repro.study import get_study
 RESULTS = Path(__file__).parents[1] / "results"
 COMMANDS = (
     "list", "info", "train", "evaluate", "run", "reproduce", "claims", "compare", "report",
-    "sysinfo", "data", "gates",
+    "sysinfo", "data", "gates", "carry",
 )  # fmt: skip
 
 
@@ -380,6 +380,11 @@ def test_gates_are_checked_on_the_baseline_records_and_fail_without_them(tmp_pat
     result = call("gates", "--results", tmp_path)
     assert result.exit_code == 1
     assert "there is no record" in result.stdout
+
+
+def test_a_code_is_not_carried_by_a_run_of_that_code(finished, tmp_path):
+    record = finished / "record.json"
+    assert "same code" in refused("carry", record, record, "--results", tmp_path, status=1)
 
 
 def test_claims_are_judged_by_the_records_in_a_folder(finished):

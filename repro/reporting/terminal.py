@@ -261,6 +261,7 @@ def comparison_page(comparison: Comparison) -> str:
     changed = ", ".join(comparison.changed) or "none"
     lines = [table(["metric", "baseline", "candidate", "status", "reason"], rows), ""]
     lines += [f"not comparable: {difference}" for difference in comparison.differences]
+    lines += [f"earlier code with the same numbers, {carried}" for carried in comparison.carried]
     return "\n".join([*lines, f"hashes that differ: {changed}", f"{comparison.status}"])
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from repro.errors import GateFailed, ReproError
 from repro.evaluation.gates import GateResult, check_gates
-from repro.evaluation.records import Record, read_record, write_record
+from repro.evaluation.records import Carried, Record, read_record, write_record
+from repro.evaluation.regression import differences_beyond_code
 from repro.reporting.formatting import count
 from repro.reporting.report import write_report
 from repro.reporting.tables import ClaimRow, claim_rows, update_readme, write_summary
@@ -100,6 +101,65 @@ def check_baselines(
         records = {name: read_record(file) for name, file in files.items() if file.is_file()}
         checked += check_gates(one.name, gates, records | dict(accepted or {}), accepted)
     return checked
+
+
+def carry(old: Path, new: Path, results: Path) -> list[Path]:
+    """Show that a new code gives the numbers of an old one; let the baseline records say so.
+
+    The baseline records of the same study and variant that the old code made get the hash of the
+    new code, and an entry in ``carried``.
+
+    Parameters
+    ----------
+    old, new : Path
+        Records of the same run, made by the old and by the new code.
+    results : Path
+        The folder of results.
+
+    Returns
+    -------
+    list of Path
+        The records that were changed.
+
+    Raises
+    ------
+    GateFailed
+        If the two differ in anything but the code, or not in that.
+    ReproError
+        If no baseline record is of the old code.
+    """
+    before, after = read_record(old), read_record(new)
+    problem = _why_not_carried(before, after)
+    if problem:
+        raise GateFailed(f"{old} and {new} do not show that nothing moved: {problem}.")
+    made_by = before.study, before.variant, before.hashes.code
+    found = [
+        (path, record)
+        for path, record in find_records([results / RECORDS])
+        if (record.study, record.variant, record.hashes.code) == made_by
+    ]
+    if not found:
+        raise ReproError(
+            f"No baseline record of {before.study} {before.variant} is of the code "
+            f"{before.hashes.code}: nothing is carried."
+        )
+    evidence = f"{after.command}: {count(len(after.metrics), 'metric')} equal to the last bit"
+    earlier = Carried(code=before.hashes.code, shown_by=evidence)
+    for path, record in found:
+        hashes = record.hashes.model_copy(update={"code": after.hashes.code})
+        carried = [*record.carried, earlier]
+        write_record(record.model_copy(update={"hashes": hashes, "carried": carried}), path)
+    return [path for path, _ in found]
+
+
+def _why_not_carried(old: Record, new: Record) -> str | None:
+    if old.status != "ok" or not old.metrics:
+        return "the run failed or measured nothing"
+    differing = differences_beyond_code(old, new)
+    if differing:
+        more = f", and {len(differing) - 1} more" if len(differing) > 1 else ""
+        return f"{differing[0]}{more}"
+    return "both are of the same code" if old.hashes.code == new.hashes.code else None
 
 
 def baseline_name(folder: Path) -> str:
