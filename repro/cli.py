@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from repro.errors import ReproError
+from repro.errors import GateFailed, ReproError
 
 if TYPE_CHECKING:
     from repro.display import Display
@@ -94,6 +94,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Records = Annotated[
     Path | None, typer.Option(metavar="FOLDER", help="Where records are [default: results].")
 ]
+Results = Annotated[Path, typer.Option(metavar="FOLDER", help="Where baseline records are.")]
 
 
 @app.command("list")
@@ -356,12 +357,43 @@ def compare(
 @app.command()
 def accept(
     runs: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Runs that ended well.")],
-    results: Annotated[Path, typer.Option(metavar="FOLDER")] = Path("results"),
+    results: Results = Path("results"),
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why, though a gate fails; else exit 1.")
+    ] = None,
 ) -> None:
     """Make runs' records baseline records; renew summary and the README's claims."""
     from repro.runs import baselines
 
-    for path in baselines.accept(runs, results):
+    for path in baselines.accept(runs, results, reason):
+        print(path)
+
+
+@app.command()
+def gates(
+    study: Annotated[str | None, typer.Option(help="Only the gates of this study.")] = None,
+    results: Results = Path("results"),
+    json: AsJson = False,
+) -> None:
+    """Check what the baseline records must reach: exit 1 if a gate fails."""
+    from repro.reporting import terminal
+    from repro.runs.baselines import check_baselines
+
+    checked = check_baselines(results, study=study)
+    _print(terminal.gate_facts(checked), json, lambda: terminal.gates_text(checked))
+    raise typer.Exit(0 if all(result.holds for result in checked) else GateFailed.exit_status)
+
+
+@app.command()
+def carry(
+    old: Annotated[Path, typer.Argument(metavar="OLD.json", help="A run's record, by old code.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW.json", help="The same run's, by new code.")],
+    results: Results = Path("results"),
+) -> None:
+    """Let baseline records count as the new code's, which gives the old one's numbers."""
+    from repro.runs import baselines
+
+    for path in baselines.carry(old, new, results):
         print(path)
 
 

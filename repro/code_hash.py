@@ -12,15 +12,18 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec, resolve_name
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import repro
 import repro.studies
 from repro.errors import ReproError
 
 PACKAGE = Path(repro.__file__).parent
-# These build, show or time a result and cannot alter it.
-WITHOUT_EFFECT = ("bench", "install", "reporting", "cli.py", "__main__.py")
+# These build, show or time a result, or judge its record, and cannot alter it.
+WITHOUT_EFFECT = (
+    *("bench", "install", "reporting", "cli.py", "__main__.py"),
+    *("evaluation/gates.py", "evaluation/regression.py", "runs/baselines.py"),
+)
 # The folder of a study's page for users, which shows what a run found and cannot alter it.
 PAGE = "page"
 # What a generator may import that cannot alter the arrays it returns.
@@ -51,8 +54,8 @@ def hash_code(study: str, package: Path | None = None) -> str:
 def code_files(study: str, package: Path | None = None) -> dict[str, Path]:
     """Return the Python files that can alter a study's numbers: shared ones and the study's own.
 
-    They go by their names within the package. Shared folders that build, show or time results
-    do not count, and neither does a study's folder ``page``.
+    They go by their names within the package. Shared code that builds, shows or times results
+    or judges their records does not count, and neither does a study's folder ``page``.
 
     Raises
     ------
@@ -62,7 +65,8 @@ def code_files(study: str, package: Path | None = None) -> dict[str, Path]:
     shared = {
         name: file
         for name, file in _python_files(package or PACKAGE).items()
-        if name.partition("/")[0] not in WITHOUT_EFFECT and not re.match("studies/.*/", name)
+        if not any(PurePosixPath(name).is_relative_to(part) for part in WITHOUT_EFFECT)
+        and not re.match("studies/.*/", name)
     }
     own = {
         f"studies/{study}/{name}": file

@@ -20,6 +20,7 @@ import repro.studies
 from repro.datasets.spec import DataSpec, load_spec, spec_names
 from repro.errors import ReproError
 from repro.evaluation.claims import Claims, load_claims
+from repro.evaluation.gates import Gates, load_gates
 
 if TYPE_CHECKING:
     import keras
@@ -213,7 +214,8 @@ class Study:
 
     Beside what is declared here a study has, by their names alone, the data spec
     ``data_specs/NAME.yaml`` (with its generator, its axes and the time a sample takes),
-    ``claims.yaml`` and ``README.md``.
+    ``claims.yaml`` and ``README.md``, and, where its baseline records must reach something,
+    ``gates.yaml``.
 
     Parameters
     ----------
@@ -317,6 +319,11 @@ class Study:
     def claims(self) -> Claims:
         """The paper and its claims."""
         return load_claims(self.folder / "claims.yaml")
+
+    @property
+    def gates(self) -> Gates:
+        """What the study's baseline records must reach; none without ``gates.yaml``."""
+        return load_gates(self.folder / "gates.yaml")
 
     def check_variant(self, variant: str) -> None:
         """Refuse a variant that the study lacks.

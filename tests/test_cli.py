@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import pytest
@@ -17,9 +18,10 @@ from repro.errors import NotPossibleHere, ReproError
 from repro.runs import baselines, reproduce, training, whole
 from repro.study import get_study
 
+RESULTS = Path(__file__).parents[1] / "results"
 COMMANDS = (
     "list", "info", "train", "evaluate", "run", "reproduce", "claims", "compare", "report",
-    "sysinfo", "data",
+    "sysinfo", "data", "gates", "carry",
 )  # fmt: skip
 
 
@@ -368,6 +370,21 @@ def test_a_record_passes_against_itself_and_not_against_a_worse_one(copied, tmp_
 
 def test_comparing_what_is_no_record_is_bad_input(finished, tmp_path):
     assert "none.json" in refused("compare", finished / "record.json", tmp_path / "none.json")
+
+
+def test_gates_are_checked_on_the_baseline_records_and_fail_without_them(tmp_path):
+    rows = json.loads(done("gates", "--results", RESULTS, "--json"))
+    assert all(row["holds"] and row["said"] for row in rows)
+    text = done("gates", "--results", RESULTS, "--study", "mamba")
+    assert text.endswith(f"0 of {sum(row['study'] == 'mamba' for row in rows)} gates failing.\n")
+    result = call("gates", "--results", tmp_path)
+    assert result.exit_code == 1
+    assert "there is no record" in result.stdout
+
+
+def test_a_code_is_not_carried_by_a_run_of_that_code(finished, tmp_path):
+    record = finished / "record.json"
+    assert "same code" in refused("carry", record, record, "--results", tmp_path, status=1)
 
 
 def test_claims_are_judged_by_the_records_in_a_folder(finished):

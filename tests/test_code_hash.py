@@ -16,6 +16,8 @@ def package(tmp_path):
         "reporting/report.py",
         "bench/flops.py",
         "install/wheel.py",
+        "evaluation/gates.py",
+        "evaluation/metrics.py",
     )
     studies = (
         "studies/__init__.py",
@@ -32,6 +34,7 @@ def package(tmp_path):
 
 def test_code_that_can_move_a_number_is_hashed_and_no_other(package):
     assert sorted(code_files("one", package)) == [
+        "evaluation/metrics.py",
         "seeds.py",
         "studies/__init__.py",
         "studies/one/model.py",
@@ -48,6 +51,8 @@ def test_code_that_can_move_a_number_is_hashed_and_no_other(package):
         ("studies/two/model.py", False),
         ("reporting/report.py", False),
         ("install/wheel.py", False),
+        ("evaluation/gates.py", False),
+        ("evaluation/metrics.py", True),
         ("studies/one/page/markup.py", False),
         ("cli.py", False),
         ("studies/one/claims.yaml", False),

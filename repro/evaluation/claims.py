@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +17,7 @@ from repro.errors import ReproError
 from repro.evaluation.records import first_problem
 
 Plain = bool | int | float | str
+Declared = TypeVar("Declared", bound=BaseModel)
 
 
 class Paper(BaseModel):
@@ -167,15 +168,44 @@ def load_claims(path: Path) -> Claims:
     ReproError
         If there is no such file, it is not YAML, or an entry is missing, unknown or wrong.
     """
+    return read_declared(path, Claims, "claims")
+
+
+def read_declared(path: Path, model: type[Declared], key: str) -> Declared:
+    """Read what a study declares in a YAML file: its claims or its gates.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    model : type
+        What it holds.
+    key : str
+        Where in it the list of entries with an ``id`` stands; it names the file in messages too.
+
+    Raises
+    ------
+    ReproError
+        If there is no such file, it is not YAML, or an entry is missing, unknown or wrong; the
+        message names the entry by its id.
+    """
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ReproError(f"Cannot read the claims {path}: {error.strerror}.") from None
+        raise ReproError(f"Cannot read the {key} {path}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         problem = " ".join(str(error).split())
-        raise ReproError(f"The claims {path} are not YAML: {problem}.") from None
+        raise ReproError(f"The {key} {path} are not YAML: {problem}.") from None
     try:
-        return Claims.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        raise ReproError(f"The claims {path} are wrong: {first_problem(error)}.") from None
+        problem = first_problem(error)
+        match error.errors()[0]["loc"]:
+            case (_, int(i), *_):
+                problem = problem.replace(f"{key}.{i}", f"{key}.{_id(content[key][i], i)}", 1)
+        raise ReproError(f"The {key} {path} are wrong: {problem}.") from None
+
+
+def _id(entry: Any, i: int) -> Any:
+    return entry.get("id", i) if isinstance(entry, dict) else i

@@ -104,6 +104,21 @@ class Hashes(Part):
     environment: str
 
 
+class Carried(Part):
+    """An earlier code that gives the same numbers, so that the record counts as the later one's.
+
+    Parameters
+    ----------
+    code : str
+        The hash of the earlier code.
+    shown_by : str
+        The run whose numbers both codes gave alike.
+    """
+
+    code: str
+    shown_by: str
+
+
 class Timing(Part):
     """Time of a stage [s] and its rate [samples/s]."""
 
@@ -140,7 +155,12 @@ class Environment(Part):
 
 
 class Record(Part):
-    """One run of a study: its metrics for each seed, its verdicts and all that explains them."""
+    """One run of a study: its metrics for each seed, its verdicts and all that explains them.
+
+    The run itself was made by the code of the first entry of ``carried``, if there is one, and
+    otherwise by that of ``hashes.code``. ``accepted_because`` says why it is a baseline record
+    although it failed a gate.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     study: str
@@ -161,6 +181,8 @@ class Record(Part):
     timings: dict[str, Timing] = {}
     environment: Environment
     deviations: list[str] = []
+    carried: list[Carried] = []
+    accepted_because: str = ""
 
     @model_validator(mode="after")
     def _values_belong_to_seeds(self) -> Record:

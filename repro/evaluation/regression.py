@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -115,6 +115,8 @@ class Comparison:
         Which of the five hashes differ.
     accepted : str
         The reason given for accepting gains.
+    carried : tuple of str
+        Earlier codes of either record that were shown to give the same numbers, and by what.
     """
 
     rows: tuple[Row, ...]
@@ -123,6 +125,7 @@ class Comparison:
     differences: tuple[str, ...]
     changed: tuple[str, ...]
     accepted: str = ""
+    carried: tuple[str, ...] = ()
 
     @property
     def failures(self) -> tuple[Row, ...]:
@@ -172,7 +175,46 @@ def compare(
         differences=differences,
         changed=pair.changed,
         accepted=accept_gain or "",
+        carried=tuple(
+            f"{whose}: {earlier.code}, by {earlier.shown_by}"
+            for whose, record in (("baseline", baseline), ("candidate", candidate))
+            for earlier in record.carried
+        ),
     )
+
+
+def differences_beyond_code(old: Record, new: Record) -> list[str]:
+    """Say in what two records of one run differ, beside the code; metrics to the last bit.
+
+    Parameters
+    ----------
+    old, new : Record
+        Records made by the old and by the new code. If they differ in nothing else, the new code
+        gives the numbers of the old one.
+    """
+    differing = [
+        f"{name} is {after} instead of {before}"
+        for name in (*PROTOCOL, "seeds", "status")
+        if (before := getattr(old, name)) != (after := getattr(new, name))
+    ]
+    differing += [
+        f"the hash of the {name} differs"
+        for name in type(old.hashes).model_fields
+        if name != "code" and not _same(old, new, name)
+    ]
+    names = dict.fromkeys([*old.metrics, *new.metrics])
+    return differing + [
+        f"the metric {name} differs"
+        for name in names
+        if _to_the_last_bit(old.metrics.get(name)) != _to_the_last_bit(new.metrics.get(name))
+    ]
+
+
+def _to_the_last_bit(metric: RecordedMetric | None) -> Any:
+    if metric is None:
+        return None
+    values = {seed: value.hex() for seed, value in metric.values.items()}  # so that NaN is NaN
+    return metric.unit, metric.better, metric.definition, values
 
 
 def _status(rows: tuple[Row, ...], differences: tuple[str, ...]) -> str:

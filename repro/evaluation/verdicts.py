@@ -6,7 +6,7 @@ written down before the run, so that few or scattered seeds cannot pass by being
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 
 from repro.datasets.spec import PRESETS
 from repro.errors import ReproError
-from repro.evaluation.claims import Claim
+from repro.evaluation.claims import Claim, Plain
 from repro.evaluation.metrics import MOST_SEEDS, Interval, seeds_needed, student_t_interval
 from repro.evaluation.records import Record, Verdict, VerdictStatus
 
@@ -113,12 +113,17 @@ def best_record(claim: Claim, experiment: str, records: list[Record]) -> Record 
 def differing_fields(claim: Claim, record: Record) -> list[str]:
     """Return in what a record differs from what the claim is about, ``X instead of Y`` each."""
     asked = {"variant": claim.variant, "preset": claim.preset, **claim.protocol}
+    return differences(record, asked)
+
+
+def differences(record: Record, asked: Mapping[str, Plain]) -> list[str]:
+    """Return in what a record differs from what is asked for, by place in the record."""
     content = record.model_dump()
-    differences = []
+    differing = []
     for field, wanted in asked.items():
         found = list(_look_up(content, field.split("."))) or ["nothing"]
-        differences += [f"{field} {f} instead of {wanted}" for f in found if f != wanted]
-    return list(dict.fromkeys(differences))
+        differing += [f"{field} {f} instead of {wanted}" for f in found if f != wanted]
+    return list(dict.fromkeys(differing))
 
 
 def metric_values(record: Record, name: str) -> dict[int, float]:

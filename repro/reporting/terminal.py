@@ -28,6 +28,7 @@ from repro.reporting.tables import ClaimRow, numbered_reasons
 
 if TYPE_CHECKING:
     from repro.datasets.store import Dataset
+    from repro.evaluation.gates import GateResult
     from repro.evaluation.records import Record
     from repro.evaluation.regression import Comparison
     from repro.study import Study
@@ -260,7 +261,34 @@ def comparison_page(comparison: Comparison) -> str:
     changed = ", ".join(comparison.changed) or "none"
     lines = [table(["metric", "baseline", "candidate", "status", "reason"], rows), ""]
     lines += [f"not comparable: {difference}" for difference in comparison.differences]
+    lines += [f"earlier code with the same numbers, {carried}" for carried in comparison.carried]
     return "\n".join([*lines, f"hashes that differ: {changed}", f"{comparison.status}"])
+
+
+def gate_facts(checked: list[GateResult]) -> list[dict[str, Any]]:
+    """Return gates with their outcome, one dict each."""
+    return [
+        {
+            "study": result.study,
+            **result.gate.model_dump(include={"id", "statement", "record", "reason"}),
+            "holds": result.holds,
+            "figure": result.figure,
+            "limit": result.limit,
+            "said": result.said,
+        }
+        for result in checked
+    ]
+
+
+def gates_text(checked: list[GateResult]) -> str:
+    """Return gates with their outcome as text, two lines a gate, and how many fail."""
+    lines = []
+    for result in checked:
+        mark, word = ("✓", "holds") if result.holds else ("▼", "fails")
+        lines.append(f"{mark} {word}  {result.gate.record}  {result.gate.statement}")
+        lines.append(f"           {result.gate.id}: {result.said}")
+    failing = sum(not result.holds for result in checked)
+    return "\n".join([*lines, f"{failing} of {count(len(checked), 'gate')} failing."])
 
 
 def facts_page(facts: dict[str, Any], indent: str = "") -> str:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
-from repro.errors import ReproError
-from repro.evaluation.records import Record, read_record
+from repro.errors import GateFailed, ReproError
+from repro.evaluation.gates import GateResult, check_gates
+from repro.evaluation.records import Carried, Record, read_record, write_record
+from repro.evaluation.regression import differences_beyond_code
+from repro.reporting.formatting import count
 from repro.reporting.report import write_report
 from repro.reporting.tables import ClaimRow, claim_rows, update_readme, write_summary
 from repro.runs.folder import RECORD_FILE
-from repro.study import studies
+from repro.study import get_study, studies
 
 RECORDS, SUMMARY_FILE = "records", "summary.csv"  # under the results folder
 
 
-def accept(folders: list[Path], results: Path) -> list[Path]:
+def accept(folders: list[Path], results: Path, reason: str | None = None) -> list[Path]:
     """Make runs' records baseline records, and renew what is generated from these.
 
     Record and figures of each run are copied to ``RESULTS/records/NAME``, NAME being the run's
@@ -27,14 +31,21 @@ def accept(folders: list[Path], results: Path) -> list[Path]:
         Folders of runs that ended well.
     results : Path
         The folder of results, beside the README.
+    reason : str, optional
+        Why the records are baseline records although one fails a gate; it is kept in them.
 
     Raises
     ------
     ReproError
-        If a folder has no record or no figures, the record is of a run that failed, or two folders
-        have the same name.
+        If a folder has no record or no figures, the record is of a run that failed, two folders
+        have the same name, or the reason is empty.
+    GateFailed
+        If a record fails a gate of its study and no reason is given.
     """
+    if reason is not None and not reason.strip():
+        raise ReproError("The reason for accepting is empty: say why the failed gate is no fault.")
     named: dict[str, Path] = {}
+    records: dict[str, Record] = {}
     for folder in folders:
         if not (folder / RECORD_FILE).is_file():
             raise ReproError(f"{folder} holds no {RECORD_FILE}: make one with `repro evaluate`.")
@@ -46,10 +57,109 @@ def accept(folders: list[Path], results: Path) -> list[Path]:
         name = baseline_name(folder)
         if name in named:
             raise ReproError(f"{folder} and {named[name]} have the same name: rename one.")
-        named[name] = folder
-    accepted = [_copy_record(folder, results / RECORDS / name) for name, folder in named.items()]
+        named[name], records[name] = folder, record
+    if reason is None:
+        _refuse_failing(check_baselines(results, records))
+    accepted = []
+    for name, folder in named.items():
+        record = records[name].model_copy(update={"accepted_because": reason or ""})
+        accepted.append(_copy_record(folder, record, results / RECORDS / name))
     renew(results)
     return accepted
+
+
+def _refuse_failing(checked: list[GateResult]) -> None:
+    failing = [result for result in checked if not result.holds]
+    if failing:
+        first = failing[0]
+        more = f"; {count(len(failing) - 1, 'gate')} more" if len(failing) > 1 else ""
+        raise GateFailed(
+            f"{first.gate.record} fails the gate {first.gate.id} ({first.said}){more}: "
+            f"find out why, or accept it with --reason TEXT."
+        )
+
+
+def check_baselines(
+    results: Path, accepted: Mapping[str, Record] | None = None, study: str | None = None
+) -> list[GateResult]:
+    """Check the gates that the studies declare on the baseline records.
+
+    Parameters
+    ----------
+    results : Path
+        The folder of results.
+    accepted : mapping, optional
+        Records that are about to become baseline records, by name: only their gates are checked.
+    study : str, optional
+        Check the gates of this study alone.
+    """
+    chosen = [get_study(study)] if study else studies().values()
+    checked = []
+    for one in chosen:
+        gates = one.gates
+        files = {name: results / RECORDS / name / RECORD_FILE for name in gates.records}
+        records = {name: read_record(file) for name, file in files.items() if file.is_file()}
+        checked += check_gates(one.name, gates, records | dict(accepted or {}), accepted)
+    return checked
+
+
+def carry(old: Path, new: Path, results: Path) -> list[Path]:
+    """Show that a new code gives the numbers of an old one; let the baseline records say so.
+
+    The baseline records of the same study and variant that the old code made get the hash of the
+    new code, and an entry in ``carried``.
+
+    Parameters
+    ----------
+    old, new : Path
+        Records of the same run, made by the old and by the new code.
+    results : Path
+        The folder of results.
+
+    Returns
+    -------
+    list of Path
+        The records that were changed.
+
+    Raises
+    ------
+    GateFailed
+        If the two differ in anything but the code, or not in that.
+    ReproError
+        If no baseline record is of the old code.
+    """
+    before, after = read_record(old), read_record(new)
+    problem = _why_not_carried(before, after)
+    if problem:
+        raise GateFailed(f"{old} and {new} do not show that nothing moved: {problem}.")
+    made_by = before.study, before.variant, before.hashes.code
+    found = [
+        (path, record)
+        for path, record in find_records([results / RECORDS])
+        if (record.study, record.variant, record.hashes.code) == made_by
+    ]
+    if not found:
+        raise ReproError(
+            f"No baseline record of {before.study} {before.variant} is of the code "
+            f"{before.hashes.code}: nothing is carried."
+        )
+    evidence = f"{after.command}: {count(len(after.metrics), 'metric')} equal to the last bit"
+    earlier = Carried(code=before.hashes.code, shown_by=evidence)
+    for path, record in found:
+        hashes = record.hashes.model_copy(update={"code": after.hashes.code})
+        carried = [*record.carried, earlier]
+        write_record(record.model_copy(update={"hashes": hashes, "carried": carried}), path)
+    return [path for path, _ in found]
+
+
+def _why_not_carried(old: Record, new: Record) -> str | None:
+    if old.status != "ok" or not old.metrics:
+        return "the run failed or measured nothing"
+    differing = differences_beyond_code(old, new)
+    if differing:
+        more = f", and {len(differing) - 1} more" if len(differing) > 1 else ""
+        return f"{differing[0]}{more}"
+    return "both are of the same code" if old.hashes.code == new.hashes.code else None
 
 
 def baseline_name(folder: Path) -> str:
@@ -108,13 +218,13 @@ def judged_claims(folders: list[Path]) -> list[ClaimRow]:
     return [row for study in studies().values() for row in claim_rows(study, entries, Path())]
 
 
-def _copy_record(folder: Path, target: Path) -> Path:
-    """Copy a record with its figures; what stood there goes once the copy is whole."""
+def _copy_record(folder: Path, record: Record, target: Path) -> Path:
+    """Copy a run's figures, with its record; what stood there goes once the copy is whole."""
     copy, old = (target.with_name(f".{target.name}.{end}") for end in ("new", "old"))
     for leftover in (copy, old):
         shutil.rmtree(leftover, ignore_errors=True)
     copy.mkdir(parents=True)
-    shutil.copy2(folder / RECORD_FILE, copy)
+    write_record(record, copy / RECORD_FILE)
     shutil.copytree(folder / "figures", copy / "figures")
     if target.exists():
         target.rename(old)

@@ -1,4 +1,4 @@
-"""The baseline records: what they must reach, and that all that is written from them agrees."""
+"""The baseline records: that they pass, and that all that is written from them agrees."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from repro.errors import ReproError
+from repro.errors import GateFailed, ReproError
+from repro.evaluation.provenance import hash_data, hash_environment, hash_metrics
 from repro.evaluation.records import read_record
 from repro.runs import baselines as results
 
@@ -20,70 +20,43 @@ RECORDS = ROOT / "results" / "records"
 
 
 @pytest.fixture(scope="module")
-def improved():
-    """Our network at preset desk, 12 layers: metric values by name."""
-    record = read_record(RECORDS / "mamba-improved-desk" / "record.json")
-    assert (record.variant, record.preset, record.experiment) == ("improved", "desk", "layers_12")
-    assert record.data.counts["test"] == 500
-    assert sum(timing.wall_s for timing in record.timings.values()) < 3600
-    return {name: metric.values["0"] for name, metric in record.metrics.items()}
+def records():
+    """Every baseline record by name."""
+    return {path.parent.name: read_record(path) for path in RECORDS.glob("*/record.json")}
 
 
-def layers(metrics: dict[str, float], quantity: str) -> list[float]:
-    return [v for name, v in metrics.items() if re.fullmatch(rf"r2/{quantity}/\d+", name)]
+def test_every_gate_holds_and_says_why_it_is_there():
+    checked = results.check_baselines(ROOT / "results")
+    assert {result.study for result in checked} >= {"mamba", "interface_dcnn", "rheed_translator"}
+    failing = [f"{result.gate.id}: {result.said}" for result in checked if not result.holds]
+    assert not failing, "\n".join(failing)
+    for gate in (result.gate for result in checked):
+        assert gate.statement.endswith("."), gate.id
+        assert gate.reason.endswith("."), gate.id
 
 
-def test_our_network_passes_the_published_field_error(improved):
-    assert improved["test_mae"] <= 0.115
+def test_no_record_was_edited_since_it_was_made(records):
+    # Whoever alters what a record says of its metrics, data or machine must alter its hash too.
+    for name, record in records.items():
+        assert hash_metrics(record.metrics) == record.hashes.metrics, name
+        assert hash_data(record.data) == record.hashes.data, name
+        assert hash_environment(record.environment) == record.hashes.environment, name
 
 
-@pytest.mark.parametrize(
-    ("quantity", "least", "count"),
-    [("c", 0.95, 11), ("B", 0.90, 12), ("O1", 0.90, 12), ("O2", 0.80, 12), ("O3", 0.80, 12)],
-)
-def test_our_network_alone_finds_every_layer(improved, quantity, least, count):
-    found = layers(improved, quantity)
-    assert len(found) == count
-    assert min(found) >= least
+def test_a_run_below_the_papers_scale_has_no_verdict(records):
+    for name, record in records.items():
+        verdicts = {verdict.status for verdict in record.verdicts}
+        if record.preset != "paper":
+            assert verdicts <= {"not comparable", "not run"}, name
+        if record.study == "rheed_translator":  # one run answers all claims
+            assert "not run" not in verdicts, name
 
 
-def test_refinement_solves_the_films_and_knows_which(improved):
-    assert improved["refined/within_0.001_A"] >= 0.95
-    assert improved["refined/r2_minimum"] >= 0.99
-    assert improved["refined/false_solved"] == 0
-
-
-def test_refinement_solves_thick_films():
-    record = read_record(RECORDS / "mamba-improved-desk-layers_24" / "record.json")
-    assert record.data.parameters["n_layers"] == 24
-    assert record.metrics["refined/within_0.001_A"].values["0"] >= 0.80
-
-
-def test_extraction_is_not_what_limits_the_network(improved):
-    assert improved["ceiling/r2_minimum"] >= 0.99
-
-
-def test_faithful_network_learns_at_desk():
-    record = read_record(RECORDS / "mamba-faithful-desk" / "record.json")
-    for task, part in record.curves.items():
-        losses = part["0"]["val_loss"]
-        assert losses[-1] < 0.9 * record.metrics[f"mean/test_mae/{task}"].values["0"]
-        assert losses == sorted(losses, reverse=True), "still falling"
-    assert {verdict.status for verdict in record.verdicts} <= {"not comparable", "not run"}
-
-
-@pytest.mark.parametrize("part", ["real", "imag"])
-def test_bfloat16_trains_the_published_network_as_well_as_float32(part):
-    # Mixed precision is offered for every recipe: it must cost no more accuracy than a seed does.
-    losses = {}
-    for name, precision in (("", "float32"), ("-bfloat16", "mixed_bfloat16")):
-        record = read_record(RECORDS / f"mamba-faithful-desk{name}" / "record.json")
-        assert record.environment.flags.precision == precision
-        losses[precision] = list(record.metrics[f"validation_mae/{part}"].values.values())
-    full, mixed = losses["float32"], losses["mixed_bfloat16"]
-    assert len(full) == len(mixed) == 3
-    assert stats.ttest_ind(full, mixed, equal_var=False).pvalue > 0.05, "seeds do not explain it"
-    assert np.mean(mixed) < 1.03 * np.mean(full)
+def test_the_faithful_network_still_learns_when_it_ends_at_desk(records):
+    # Its errors are far from the published ones only because the run is short.
+    for task, seeds in records["mamba-faithful-desk"].curves.items():
+        losses = seeds["0"]["val_loss"]
+        assert losses == sorted(losses, reverse=True), task
 
 
 def test_readme_and_summary_are_what_the_records_say(tmp_path):
@@ -124,7 +97,7 @@ def figure(name, metric):
     return np.mean([*read_record(RECORDS / name / "record.json").metrics[metric].values.values()])
 
 
-def test_records_hold_no_path_and_no_host(improved):
+def test_records_hold_no_path_and_no_host():
     for path in RECORDS.glob("*/record.json"):
         text = path.read_text()
         assert not re.search(r'"/\w+/|[^\w]/(?:home|root|tmp|work)/', text), path.parent.name
@@ -183,75 +156,36 @@ def test_accept_refuses_what_it_cannot_file_and_changes_nothing(baselines, tmp_p
     assert [path.name for path in (baselines / "records").iterdir()] == ["other"]
 
 
-@pytest.fixture(scope="module")
-def interface():
-    """Our networks of interface_dcnn at preset desk: values over seeds by metric."""
-    record = read_record(RECORDS / "interface_dcnn-improved-desk" / "record.json")
-    assert (record.variant, record.preset, record.experiment) == ("improved", "desk", "b_site")
-    assert len(record.seeds) >= 3
-    return {name: np.array(list(metric.values.values())) for name, metric in record.metrics.items()}
+def run_with_error(tmp_path, error):
+    """Return a run's folder as it is, but for its error on test films."""
+    run = tmp_path / "mamba-improved-desk"
+    shutil.copytree(RECORDS / "mamba-improved-desk", run)
+    record = json.loads((run / "record.json").read_text())
+    record["metrics"]["test_mae"]["values"] = {"0": error}
+    (run / "record.json").write_text(json.dumps(record))
+    return run
 
 
-def test_rough_and_diffuse_are_told_apart_with_noise_and_without(interface):
-    assert interface["class/accuracy"].min() >= 0.95
-    assert interface["class/accuracy/dose_1e+05"].min() >= 0.93
-    assert interface["class/calibration_error"].max() <= 0.02
+def test_accept_refuses_a_record_that_fails_a_gate_of_its_own(baselines, tmp_path):
+    with pytest.raises(GateFailed, match="field_error") as error:
+        results.accept([run_with_error(tmp_path, 0.2)], baselines)
+    assert error.value.exit_status == 1
+    assert [path.name for path in (baselines / "records").iterdir()] == ["other"]
+    assert sorted(path.name for path in baselines.iterdir()) == ["records"]
 
 
-def test_our_network_finds_the_step_at_every_thickness(interface):
-    thicknesses = [v for name, v in interface.items() if re.fullmatch(r"step/accuracy/\d+_A", name)]
-    assert len(thicknesses) == 5
-    assert min(values.mean() for values in thicknesses) >= 0.80
+def test_a_reason_to_accept_a_record_all_the_same_stays_in_it(tmp_path):
+    shutil.copy(ROOT / "README.md", tmp_path)
+    run, target = run_with_error(tmp_path, 0.2), tmp_path / "results"
+    with pytest.raises(ReproError, match="reason"):
+        results.accept([run], target, reason=" ")
+    (accepted,) = results.accept([run], target, reason="Fewer films.")
+    assert read_record(accepted / "record.json").accepted_because == "Fewer films."
+    failing = [r.gate.id for r in results.check_baselines(target, study="mamba") if not r.holds]
+    assert "field_error" in failing, "a reason mends no gate"
 
 
-def test_our_network_finds_the_step_better_than_a_linear_model(interface):
-    gain = interface["step/accuracy"] - interface["linear/step/accuracy"]
-    assert stats.ttest_1samp(gain, 0).confidence_interval(0.95).low > 0
-
-
-def test_a_linear_model_tells_rough_from_diffuse_as_well_as_our_network(interface):
-    # The README says so: were it not so any more, it would have to be rewritten.
-    assert abs(interface["class/accuracy"] - interface["linear/class/accuracy"]).max() <= 0.01
-
-
-@pytest.fixture(scope="module")
-def translators():
-    """The three translators at preset desk on 24 real films: values over seeds by metric."""
-    found = {}
-    for variant in ("faithful", "corrected", "improved"):
-        record = read_record(RECORDS / f"rheed_translator-{variant}-desk" / "record.json")
-        assert (record.variant, record.preset) == (variant, "desk")
-        assert (record.data.name, record.data.counts["train"]) == ("rheed_sto", 24)
-        assert len(record.seeds) >= 3
-        assert {verdict.status for verdict in record.verdicts} == {"not comparable"}
-        found[variant] = {
-            name: np.array(list(metric.values.values())) for name, metric in record.metrics.items()
-        }
-    return found
-
-
-def test_our_translator_reads_films_held_out_and_says_how_well(translators):
-    ours = translators["improved"]
-    assert ours["held_out/mae"].max() <= 2.2
-    assert ours["held_out/r2"].min() >= 0.90
-    assert ours["held_out/mae"].max() < ours["held_out/one_ratio/mae"].min()
-    assert ours["held_out/coverage"].min() >= 0.8, "intervals are too narrow"
-
-
-def test_our_translator_reads_films_held_out_better_than_the_published_networks(translators):
-    worst_of_ours = translators["improved"]["held_out/mae"].max()
-    for variant in ("faithful", "corrected"):
-        assert worst_of_ours < translators[variant]["held_out/mae"].min(), variant
-    assert worst_of_ours < translators["faithful"]["held_out/gated_cnn/mae"].min()
-
-
-def test_our_translator_draws_unseen_contents_better_than_a_mean_or_two_neighbours(translators):
-    ours = translators["improved"]
-    drawn = ours["held_out/stoichiometry_to_image/mse"].max()
-    assert drawn < ours["held_out/mean_image/mse"].min()
-    assert drawn < ours["held_out/between_nearest/mse"].min()
-
-
-def test_all_films_are_held_out_within_a_quarter_of_an_hour():
-    record = read_record(RECORDS / "rheed_translator-improved-desk" / "record.json")
-    assert record.timings["train with samples held out"].wall_s < len(record.seeds) * 15 * 60
+def test_gates_of_other_records_do_not_stand_in_the_way(baselines, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "renew", lambda folder: None)  # the other record is no record
+    run = run_with_error(tmp_path, 0.1)
+    assert results.accept([run], baselines) == [baselines / "records" / "mamba-improved-desk"]
