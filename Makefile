@@ -1,14 +1,17 @@
 # make setup      .venv with everything that the other targets need; the second call does nothing
 # make reproduce  every study at the smoke preset, then the report and the table of claims
 # make horovod    Horovod, built for the TensorFlow in .venv; the wheel is kept for the next time
-# make test | bench | lint | report
+# make test       every test, two files at a time; make test-fast leaves out what takes long
+# make bench | lint | report
 PYTHON ?= python3
 BIN := .venv/bin
 RESULTS := results/latest
 BENCHMARKS ?= results/benchmarks.json
+# One process a core; the tests of a file stay together and share what they build.
+TEST_PROCESSES ?= --numprocesses logical --dist loadfile
 HOROVOD_NEEDS := cloudpickle cmake packaging pip psutil pyyaml setuptools wheel
 
-.PHONY: setup reproduce report horovod test browser bench lint
+.PHONY: setup reproduce report horovod test test-fast browser bench lint
 .DELETE_ON_ERROR:
 
 setup: .setup-stamp
@@ -50,7 +53,11 @@ browser:
 	|| echo "No chromium, and none could be installed: the browser test will be skipped." >&2
 
 test: setup browser horovod
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(TEST_PROCESSES) $(PYTEST_ARGS)
+
+# Without processes, browsers and trainings of more than a second or two.
+test-fast: setup
+	$(BIN)/python -m pytest $(TEST_PROCESSES) -m 'not slow' $(PYTEST_ARGS)
 
 # Times go to the file BENCHMARKS, which a run of a part (PYTEST_ARGS='-k NAME') replaces too.
 bench: setup horovod

@@ -22,7 +22,8 @@ PACKAGE = Path(repro.__file__).parent
 # These build, show or time a result, or judge its record, and cannot alter it.
 WITHOUT_EFFECT = (
     *("bench", "install", "reporting", "cli.py", "__main__.py"),
-    *("evaluation/gates.py", "evaluation/regression.py", "runs/baselines.py"),
+    *("display.py", "evaluation/gates.py", "evaluation/regression.py"),
+    *("runs/apply.py", "runs/baselines.py", "runs/reproduce.py"),
 )
 # The folder of a study's page for users, which shows what a run found and cannot alter it.
 PAGE = "page"
