@@ -419,16 +419,18 @@ def serve(
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
     """Open a web page on which a trained run answers questions; Ctrl-C ends it."""
+    from repro.runs.folder import find_run
     from repro.study import get_study
 
     page = get_study(study).provided("page")
-    page(lambda: _open_trained(study, folder), port, browser)
+    found = find_run(study, folder)
+    page(lambda: _open_trained(found), port, browser)
 
 
 @app.command("apply")
 def apply_run(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A trained run's folder.")],
-    data: Annotated[Path, typer.Option(metavar="FILE", help="Your own file or folder.")],
+    data: Annotated[Path, typer.Option(metavar="PATH", help="Your own file or folder.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="A table, .csv, or maps, .h5.")],
     seed: Annotated[int | None, typer.Option(min=0, help="[default: the run's lowest]")] = None,
     threads: Threads = None,
@@ -437,9 +439,8 @@ def apply_run(
     """Use a trained run on your own file: results with units and intervals, and pictures."""
     _limit_threads(threads)
     from repro.runs.apply import apply
-    from repro.runs.run import Run
 
-    for path in apply(Run.open(folder), data, out, seed, _display(quiet)):
+    for path in apply(folder, data, out, seed, _display(quiet)):
         print(path)
 
 
@@ -495,14 +496,11 @@ def _record_folders(records: Path | None) -> list[Path]:
     return [records] if records else [default] if default.is_dir() else []
 
 
-def _open_trained(study: str, folder: Path | None) -> Trained:
-    """Return the networks of a run's lowest seed, by default of the newest run that is ours."""
-    from repro.runs.folder import newest_run
+def _open_trained(folder: Path) -> Trained:
+    """Return the networks of a run's lowest seed."""
     from repro.runs.run import Run
 
-    run = Run.open(folder or newest_run(study, "improved"))
-    if run.study.name != study:
-        raise ReproError(f"{folder} holds a run of {run.study.name}: give one of {study}.")
+    run = Run.open(folder)
     return run.trained(run.seeds[0])
 
 

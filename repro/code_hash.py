@@ -19,14 +19,14 @@ import repro.studies
 from repro.errors import ReproError
 
 PACKAGE = Path(repro.__file__).parent
-# These build, show or time a result, or judge its record, and cannot alter it.
+# These build, show, use or time a result, or judge its record, and cannot alter it.
 WITHOUT_EFFECT = (
     *("bench", "install", "reporting", "cli.py", "__main__.py"),
     *("display.py", "evaluation/gates.py", "evaluation/regression.py"),
     *("runs/apply.py", "runs/baselines.py", "runs/reproduce.py"),
 )
-# The folder of a study's page for users, which shows what a run found and cannot alter it.
-PAGE = "page"
+# Of a study: what uses a trained run, and which no other file of the study imports.
+FOR_USERS = ("page", "apply.py")
 # What a generator may import that cannot alter the arrays it returns.
 INFRASTRUCTURE = (
     *("bench", "code_hash", "datasets", "errors", "evaluation", "files", "install"),
@@ -55,8 +55,9 @@ def hash_code(study: str, package: Path | None = None) -> str:
 def code_files(study: str, package: Path | None = None) -> dict[str, Path]:
     """Return the Python files that can alter a study's numbers: shared ones and the study's own.
 
-    They go by their names within the package. Shared code that builds, shows or times results
-    or judges their records does not count, and neither does a study's folder ``page``.
+    They go by their names within the package. Shared code that builds, shows, uses or times
+    results or judges their records does not count, and neither do a study's ``page`` and
+    ``apply.py``.
 
     Raises
     ------
@@ -66,13 +67,12 @@ def code_files(study: str, package: Path | None = None) -> dict[str, Path]:
     shared = {
         name: file
         for name, file in _python_files(package or PACKAGE).items()
-        if not any(PurePosixPath(name).is_relative_to(part) for part in WITHOUT_EFFECT)
-        and not re.match("studies/.*/", name)
+        if not _is_in(name, WITHOUT_EFFECT) and not re.match("studies/.*/", name)
     }
     own = {
         f"studies/{study}/{name}": file
         for name, file in _python_files(_study_folder(study, package)).items()
-        if not name.startswith(f"{PAGE}/")
+        if not _is_in(name, FOR_USERS)
     }
     return shared | own
 
@@ -119,6 +119,10 @@ def hash_files(files: Mapping[str, Path], hash_one: Callable[[Path], str] | None
 def hash_file(file: Path) -> str:
     """Return the hash of a text file, whatever its line ends: a checkout may turn them to CRLF."""
     return hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+def _is_in(name: str, parts: tuple[str, ...]) -> bool:
+    return any(PurePosixPath(name).is_relative_to(part) for part in parts)
 
 
 def _python_files(folder: Path) -> dict[str, Path]:

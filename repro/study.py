@@ -167,6 +167,7 @@ class Quantity:
     ----------
     values : numpy.ndarray
         ``(n,)``, one for each image, or a map, ``(n_rows, n_columns)`` [unit]; texts without unit.
+        NaN where a number is not known.
     unit : str
         Its unit, ``"1"`` for a pure number, ``""`` for texts.
     about : str
@@ -274,6 +275,18 @@ class Study:
             if f.metadata and vars(self)[f.name] is not None
         }
 
+    def check_provides(self, capability: str) -> None:
+        """Refuse what the study does not provide, by a field's name, such as ``"apply"``.
+
+        Raises
+        ------
+        ReproError
+            Saying what is missing.
+        """
+        if vars(self)[capability] is None:
+            about = next(f.metadata["about"] for f in fields(self) if f.name == capability)
+            raise ReproError(f"{self.name} cannot do this: no part of it {about}.")
+
     def provided(self, capability: str) -> Any:
         """Import what the study provides under a field's name, such as ``"evaluate"``.
 
@@ -282,11 +295,8 @@ class Study:
         ReproError
             If the study does not provide it.
         """
-        reference = vars(self)[capability]
-        if reference is None:
-            about = next(f.metadata["about"] for f in fields(self) if f.name == capability)
-            raise ReproError(f"{self.name} cannot do this: no part of it {about}.")
-        module, _, name = reference.partition(":")
+        self.check_provides(capability)
+        module, _, name = vars(self)[capability].partition(":")
         return vars(importlib.import_module(f"{self.package}.{module}"))[name]
 
     def drawn(self, figures: dict[str, Figure]) -> Figures:

@@ -93,11 +93,42 @@ def test_help_names_every_command():
         assert "Usage" in done(command, "--help")
 
 
-@pytest.mark.parametrize("loaded", ["repro.study", "repro.runs.whole", "repro.runs.evaluation"])
-def test_listing_and_checking_load_no_network_library(loaded):
-    code = f"import sys, {loaded}\nprint('keras' in sys.modules, 'tensorflow' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "False False"
+ANSWERED_AT_ONCE = {  # exit statuses by command
+    "list": 0,
+    "info mamba": 0,
+    "run mamba --precision fp16": 2,
+    "run mamba --preset huge": 2,
+    "run mamba --data none.h5": 2,
+    "train mamba --set recipe.foo=1": 2,
+    "train mamba --seeds 0,0": 2,
+    "train rheed_translator --data none.npz": 2,
+    "evaluate none": 2,
+    "apply none --data image.png --out readings.csv": 2,
+    "compare a.json b.json": 2,
+    "report --records none --out report.html": 2,
+    "serve mamba": 2,
+    "serve rheed_translator": 2,
+    "serve rheed_translator none": 2,
+}
+
+
+def test_a_wrong_option_is_refused_before_a_network_library_is_loaded(tmp_path):
+    # To load TensorFlow takes twenty seconds, on a slow disk a minute.
+    code = (
+        "import json, sys\n"
+        "from typer.testing import CliRunner\n"
+        "from repro.cli import app\n"
+        "heavy, found = {'keras', 'tensorflow', 'jax', 'matplotlib'}, {}\n"
+        "for command in sys.argv[1:]:\n"
+        "    ran = CliRunner().invoke(app, command.split())\n"
+        "    found[command] = [ran.exit_code, sorted(heavy & set(sys.modules))]\n"
+        "print(json.dumps(found))\n"
+    )
+    command = [sys.executable, "-c", code, *ANSWERED_AT_ONCE]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    expected = {command: [status, []] for command, status in ANSWERED_AT_ONCE.items()}
+    assert json.loads(ran.stdout) == expected
+    assert not list(tmp_path.iterdir()), "a refused command left something behind"
 
 
 def test_list_gives_the_studies_as_json(springs):

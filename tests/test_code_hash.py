@@ -1,9 +1,11 @@
+import re
 import sys
 
 import pytest
 
 from repro.code_hash import code_files, hash_code, hash_sources, source_files
 from repro.errors import ReproError
+from repro.study import studies
 
 
 @pytest.fixture
@@ -18,11 +20,13 @@ def package(tmp_path):
         "install/wheel.py",
         "evaluation/gates.py",
         "evaluation/metrics.py",
+        "runs/apply.py",
     )
     studies = (
         "studies/__init__.py",
         "studies/one/model.py",
         "studies/one/page/markup.py",
+        "studies/one/apply.py",
         "studies/two/model.py",
     )
     for name in (*files, *studies, "studies/one/claims.yaml"):
@@ -54,6 +58,8 @@ def test_code_that_can_move_a_number_is_hashed_and_no_other(package):
         ("evaluation/gates.py", False),
         ("evaluation/metrics.py", True),
         ("studies/one/page/markup.py", False),
+        ("studies/one/apply.py", False),
+        ("runs/apply.py", False),
         ("cli.py", False),
         ("studies/one/claims.yaml", False),
     ],
@@ -86,6 +92,14 @@ def test_code_hash_of_an_unknown_study_is_refused(package):
 
 def test_code_of_this_package_can_be_hashed():
     assert hash_code("mamba") == hash_code("mamba")
+
+
+@pytest.mark.parametrize("study", studies())
+def test_no_file_that_is_hashed_imports_one_of_its_study_that_is_not(study):
+    # Else what alters a number could change, and the hash would stay.
+    for_users = re.compile(rf"(import|from) repro\.studies\.{study}(\.| import )(page|apply)\b")
+    for name, file in code_files(study).items():
+        assert not for_users.search(file.read_text(encoding="utf-8")), name
 
 
 def test_a_study_beside_the_package_is_hashed_with_the_shared_code(package, monkeypatch):

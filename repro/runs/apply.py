@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,21 +13,22 @@ import numpy as np
 from repro.display import SILENT, Display
 from repro.errors import ReproError
 from repro.files import make_folder, replacing
-from repro.runs.run import Run
-from repro.study import Applied, Quantity
+from repro.runs.folder import run_files_of
+from repro.study import Applied, Quantity, get_study
 
 SUFFIXES = (".csv", ".h5")
 
 
 def apply(
-    run: Run, source: Path, out: Path, seed: int | None = None, display: Display = SILENT
+    folder: Path, source: Path, out: Path, seed: int | None = None, display: Display = SILENT
 ) -> list[Path]:
     """Ask a trained run about a user's file, and write what it says.
 
     Parameters
     ----------
-    run : Run
-        The trained run.
+    folder : Path
+        The trained run's folder. It is opened, which loads the network library, only when all
+        else is known to be right.
     source : Path
         The user's file or folder.
     out : Path
@@ -45,27 +47,32 @@ def apply(
     Raises
     ------
     ReproError
-        If the study cannot do this, the file is not as it takes it, or ``out`` exists or has
-        another suffix.
+        If there is no such run or file, the study cannot do this, the file is not as it takes it,
+        or what would be written exists or has another suffix.
     """
-    ask = run.study.provided("apply")
+    study = get_study(run_files_of(folder)[0].choices.study)
+    study.check_provides("apply")
     if out.suffix not in SUFFIXES:
         raise ReproError(f"{out}: give a name that ends in {' or '.join(SUFFIXES)}.")
     if not source.exists():
         raise ReproError(f"There is no file or folder {source}.")
     _refuse_existing(out)
-    with display.bar(f"apply {run.study.name}") as progress:
-        found: Applied = ask(run.trained(run.seeds[0] if seed is None else seed), source, progress)
+    found = _ask(folder, source, seed, display)
     for notice in found.notices:
         display.announce(notice)
+    pictures = {name: out.with_name(f"{out.stem}_{name}.svg") for name in found.figures}
+    for path in pictures.values():
+        _refuse_existing(path)
     make_folder(out.parent)
     write = write_table if out.suffix == ".csv" else write_maps
     write(found.quantities, out)
-    return [out, *_write_figures(found, out)]
+    return [out, *_write_figures(found, pictures)]
 
 
 def write_table(quantities: dict[str, Quantity], out: Path) -> None:
     """Write quantities as a CSV table, a row an input; units stand in the header.
+
+    A cell is empty where a value is not known.
 
     Raises
     ------
@@ -78,7 +85,7 @@ def write_table(quantities: dict[str, Quantity], out: Path) -> None:
     with replacing(out) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(columns)
-        table.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
+        table.writerows(zip(*(map(_cell, values) for values in columns.values()), strict=True))
 
 
 def write_maps(quantities: dict[str, Quantity], out: Path) -> None:
@@ -92,6 +99,15 @@ def write_maps(quantities: dict[str, Quantity], out: Path) -> None:
                     _write_map(file, f"{name}_{end}", values, quantity.unit, about)
 
 
+def _ask(folder: Path, source: Path, seed: int | None, display: Display) -> Applied:
+    from repro.runs.run import Run
+
+    run = Run.open(folder)
+    trained = run.trained(run.seeds[0] if seed is None else seed)
+    with display.bar(f"apply {run.study.name}") as progress:
+        return run.study.provided("apply")(trained, source, progress)
+
+
 def _columns(quantities: dict[str, Quantity]) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the columns of a table with their headers, such as ``thickness [Å]``."""
     for name, quantity in quantities.items():
@@ -102,6 +118,12 @@ def _columns(quantities: dict[str, Quantity]) -> Iterator[tuple[str, np.ndarray]
                 yield f"{name} {end} {quantity.level:.0%}{unit}", values
 
 
+def _cell(value: Any) -> str:
+    """Return a value with the digits that its type holds, and no more."""
+    is_unknown = isinstance(value, np.floating) and np.isnan(value)
+    return "" if is_unknown else str(value)
+
+
 def _write_map(file: h5py.File, name: str, values: np.ndarray, unit: str, about: str) -> None:
     stored = values.astype(object) if values.dtype.kind == "U" else values
     dataset = file.create_dataset(name, data=stored)
@@ -109,15 +131,10 @@ def _write_map(file: h5py.File, name: str, values: np.ndarray, unit: str, about:
     dataset.attrs["description"] = about
 
 
-def _write_figures(found: Applied, out: Path) -> list[Path]:
+def _write_figures(found: Applied, pictures: dict[str, Path]) -> list[Path]:
     from repro.reporting.figures import save
 
-    paths = []
-    for name, (figure, _) in found.figures.items():
-        path = out.with_name(f"{out.stem}_{name}.svg")
-        _refuse_existing(path)
-        paths.append(save(figure, path))
-    return paths
+    return [save(figure, pictures[name]) for name, (figure, _) in found.figures.items()]
 
 
 def _refuse_existing(path: Path) -> None:

@@ -35,6 +35,28 @@ class Data:
     source: str | None
 
 
+def check_given(choices: Choices, given: Path | None) -> None:
+    """Refuse a file that cannot be trained on; loads no network library.
+
+    Parameters
+    ----------
+    choices : Choices
+        What is to be trained.
+    given : Path, optional
+        A data set or an archive of measurements.
+
+    Raises
+    ------
+    ReproError
+        If it cannot be read, or is not what the choices ask for.
+    """
+    study = get_study(choices.study)
+    if as_archive(study, given):
+        _archive_of(study).read(given)
+    elif given is not None:
+        open_data(choices, given)
+
+
 def prepare(
     choices: Choices,
     folder: Path,
@@ -169,17 +191,6 @@ def as_archive(study: Study, given: Path | None) -> Path | None:
     if given is None or study.archive is None:
         return None
     return given if given.suffix == _archive_of(study).suffix else None
-
-
-def check_archive(study: Study, archive: Path) -> None:
-    """Refuse an archive that cannot be read.
-
-    Raises
-    ------
-    ReproError
-        Naming its fault.
-    """
-    _archive_of(study).read(archive)
 
 
 def import_archive(study: Study, archive: Path, out: Path, choices: Choices) -> Dataset:

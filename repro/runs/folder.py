@@ -87,6 +87,20 @@ def read_run_files(out: Path) -> list[RunFile]:
     return sorted(found, key=lambda run: run.seed)
 
 
+def run_files_of(folder: Path) -> list[RunFile]:
+    """Return the configuration of every seed of a run, by seed; loads no network library.
+
+    Raises
+    ------
+    ReproError
+        If the folder holds no run, or a ``run.json`` cannot be read.
+    """
+    found = read_run_files(folder)
+    if not found:
+        raise ReproError(f"{folder} holds no run: make one with `repro train`.")
+    return found
+
+
 def check_same_run(out: Path, run: RunFile) -> None:
     """Refuse a folder whose seeds are of another configuration than this one.
 
@@ -114,6 +128,21 @@ def claim_folder(out: Path, run: RunFile) -> None:
     """
     check_same_run(out, run)
     write_text(seed_folder(out, run.seed) / RUN_FILE, run.model_dump_json(indent=2) + "\n")
+
+
+def find_run(study: str, folder: Path | None) -> Path:
+    """Return the folder of a run of a study, by default the newest here of the variant improved.
+
+    Raises
+    ------
+    ReproError
+        If there is none, or the folder holds none or one of another study.
+    """
+    found = folder or newest_run(study, "improved")
+    there = run_files_of(found)[0].choices.study
+    if there != study:
+        raise ReproError(f"{found} holds a run of {there}: give one of {study}.")
+    return found
 
 
 def newest_run(study: str, variant: str) -> Path:

@@ -23,7 +23,7 @@ from repro.runs.folder import (
     RunFile,
     check_same_run,
     network_folder,
-    read_run_files,
+    run_files_of,
 )
 from repro.study import History, Study, Task, Trained, get_study
 
@@ -98,9 +98,7 @@ class Run:
         ReproError
             If it holds no run, its data set is missing, or data or recipes have changed since.
         """
-        there = read_run_files(folder)
-        if not there:
-            raise ReproError(f"{folder} holds no run: make one with `repro train`.")
+        there = run_files_of(folder)
         choices, seeds = there[0].choices, [run.seed for run in there]
         study = get_study(choices.study)
         archive = data_stage.as_archive(study, data)

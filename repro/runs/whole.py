@@ -88,10 +88,8 @@ def prepare_and_train(
         If a choice does not exist, the folder holds another run, or a stage fails; what was
         done stays.
     """
-    study = choices.checked()
-    archive = data_stage.as_archive(study, data)
-    if archive is not None:
-        data_stage.check_archive(study, archive)  # before all else is loaded
+    choices.checked()
+    data_stage.check_given(choices, data)  # before the network library is loaded
     from repro.training.devices import use_devices
     from repro.training.distributed import TIMEOUT_S, join
 

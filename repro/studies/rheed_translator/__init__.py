@@ -18,5 +18,6 @@ STUDY = Study(
     figures="figures:figures",
     captions="figures:CAPTIONS",
     archive="archive:ARCHIVE",
+    apply="apply:apply",
     page="page:serve",
 )

@@ -74,14 +74,25 @@ def read_archive(path: str | Path) -> Films:
         If there is no such file, it is no whole archive of numbers in the published form, or its
         images or Sr contents cannot be right: says which.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ReproError(f"There is no file {path}: give an .npz with 'images' and 'stoich'.")
-    try:
-        content = path.read_bytes()
-    except PermissionError:
-        raise ReproError(f"{path} may not be read: ask its owner for the permission.") from None
-    return _parse(content, str(path))
+    return _parse(_content(Path(path)), str(path))
+
+
+def read_images(path: Path) -> np.ndarray:
+    """Read the images of an archive of the published form, whose Sr contents may be missing.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n, height, width)`` float32, fraction of full scale in [0, 1]; as `read_archive`.
+
+    Raises
+    ------
+    ReproError
+        As `read_archive`, of the images.
+    """
+    source = str(path)
+    (images,) = _entries(_content(path), source, ("images",))
+    return _fractions(_as_films(images, source), source)
 
 
 def arrays(archive: Films, parameters: dict) -> dict[str, np.ndarray]:
@@ -205,8 +216,17 @@ def _download(url: str) -> bytes:
 # ---- what an archive must be
 
 
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        raise ReproError(f"There is no file {path}: give an .npz with 'images' and 'stoich'.")
+    try:
+        return path.read_bytes()
+    except PermissionError:
+        raise ReproError(f"{path} may not be read: ask its owner for the permission.") from None
+
+
 def _parse(content: bytes, source: str) -> Films:
-    images, stoich = _entries(content, source)
+    images, stoich = _entries(content, source, ("images", "stoich"))
     images, stoich = _as_films(images, source), _as_contents(stoich, source)
     if len(images) != len(stoich):
         raise ReproError(
@@ -218,17 +238,17 @@ def _parse(content: bytes, source: str) -> Films:
     return Films(_fractions(images, source), stoich, hashlib.sha256(content).hexdigest())
 
 
-def _entries(content: bytes, source: str) -> tuple[np.ndarray, np.ndarray]:
+def _entries(content: bytes, source: str, wanted: tuple[str, ...]) -> list[np.ndarray]:
     if not content.startswith(b"PK"):
         raise ReproError(f"{source} is no .npz: save one with numpy.savez(FILE, images=, stoich=).")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            if not {"images", "stoich"} <= set(archive):
+            if not set(wanted) <= set(archive):
                 raise ReproError(
                     f"{source} holds {', '.join(archive) or 'nothing'}: an archive of films holds "
                     "'images' and 'stoich'."
                 )
-            return np.asarray(archive["images"]), np.asarray(archive["stoich"])
+            return [np.asarray(archive[name]) for name in wanted]
     except (*DAMAGE, ValueError) as error:
         if "allow_pickle" in str(error):
             raise ReproError(

@@ -7,6 +7,11 @@ from typing import Protocol
 
 import numpy as np
 
+SIMULATED = "Trained on simulated films."
+DEMONSTRATION = (
+    "No real film has been seen: what it says of a real one is a demonstration, not a measurement."
+)
+
 
 @dataclass(frozen=True)
 class Reading:

@@ -48,7 +48,7 @@ class TrainedTranslator:
         preprocessing = self._translation.preprocessing
         unlikeness = float(preprocessing.unlikeness(film)[0])
         return Reading(
-            stoichiometry=float(said.stoichiometry_of_image[0]),
+            stoichiometry=float(np.clip(said.stoichiometry_of_image[0], 0, 100)),  # as low and high
             low=float(said.low[0]),
             high=float(said.high[0]),
             reconstruction=np.clip(said.image_of_image[0], 0, 1),

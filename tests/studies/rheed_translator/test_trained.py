@@ -50,6 +50,14 @@ def test_what_is_no_diffraction_pattern_is_unlike_the_films(translator, image):
     assert translator.read(stripes).unlikeness > translator.read(image).unlikeness
 
 
+def test_a_reading_is_a_content_and_lies_in_its_interval(translator, run):
+    # Of an image unlike all others the network may say -23 at.%.
+    dataset = Dataset.open(run / DATA_FILE)
+    for film in dataset.array("images"):
+        reading = translator.read(film)
+        assert 0 <= reading.low <= reading.stoichiometry <= reading.high <= 100
+
+
 def test_patterns_outside_the_films_are_drawn_on_purpose_only(translator):
     inside = translator.draw((translator.lowest + translator.highest) / 2)
     assert inside.ndim == 2

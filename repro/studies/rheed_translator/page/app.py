@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 
 from repro.errors import ReproError
 from repro.studies.rheed_translator.page import markup, server
+from repro.studies.rheed_translator.page.readings import read_row
 from repro.studies.rheed_translator.page.uploads import read_upload
 from repro.studies.rheed_translator.predict import Translator
 
@@ -36,19 +38,6 @@ def show(translator: Translator) -> None:
         with tab:
             st.fragment(_guarded)(part, translator)  # a change in one part leaves the others alone
     st.html(markup.footnote(translator))
-
-
-def read_files(translator: Translator, files: Iterable[tuple[str, bytes]]) -> list[markup.Row]:
-    """Read several files; one that cannot be read is named and does not stop the others.
-
-    Parameters
-    ----------
-    translator : Translator
-        The translator.
-    files : iterable of (str, bytes)
-        Names and contents.
-    """
-    return [_read_file(translator, name, content) for name, content in files]
 
 
 def slider_range(translator: Translator, beyond: bool) -> tuple[float, float]:
@@ -120,7 +109,10 @@ def _read_several(translator: Translator) -> None:
     if not files:
         return
     with st.spinner("Reading the images …"):
-        rows = read_files(translator, ((file.name, file.getvalue()) for file in files))
+        rows = [
+            read_row(translator, file.name, partial(read_upload, file.name, file.getvalue()))
+            for file in files
+        ]
     st.html(markup.table(rows, translator.level))
     st.download_button(
         "Download the table as CSV",
@@ -129,14 +121,6 @@ def _read_several(translator: Translator) -> None:
         "text/csv",
         on_click="ignore",
     )
-
-
-def _read_file(translator: Translator, name: str, content: bytes) -> markup.Row:
-    try:
-        upload = read_upload(name, content)
-        return markup.Row(name, translator.read(upload.image), upload.notices)
-    except ReproError as error:
-        return markup.Row(name, error=str(error))
 
 
 if __name__ == "__main__":

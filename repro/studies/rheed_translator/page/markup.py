@@ -6,15 +6,21 @@ import base64
 import csv
 import io
 import re
-from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib.resources import files
 
 import numpy as np
 
+from repro.studies.rheed_translator.page.readings import Row
 from repro.studies.rheed_translator.page.uploads import Upload
-from repro.studies.rheed_translator.predict import Neighbour, Reading, Translator
+from repro.studies.rheed_translator.predict import (
+    DEMONSTRATION,
+    SIMULATED,
+    Neighbour,
+    Reading,
+    Translator,
+)
 
 UNIT = "at.%"
 SHOWN_SIDE = 720  # [pixel], the longer side of a pattern on the page
@@ -67,28 +73,6 @@ STYLE = """
 """
 
 
-@dataclass(frozen=True)
-class Row:
-    """One of several files: what was read from it, or why nothing could be.
-
-    Parameters
-    ----------
-    name : str
-        The file's name.
-    reading : Reading, optional
-        What the translator read, if it could.
-    notices : tuple of str
-        What was done to the file's numbers.
-    error : str
-        Why it was not read.
-    """
-
-    name: str
-    reading: Reading | None = None
-    notices: tuple[str, ...] = ()
-    error: str = ""
-
-
 @cache
 def colours() -> tuple[dict[str, str], dict[str, str]]:
     """Return the report's colours by name, those of its light and those of its dark look."""
@@ -109,10 +93,7 @@ def style() -> str:
 
 def masthead(translator: Translator) -> str:
     """Return the page's opening; whoever reads a simulated translator is told so here."""
-    simulated = (
-        "<strong>Trained on simulated films.</strong> No real film has been seen: "
-        "what it says of a real one is a demonstration, not a measurement."
-    )
+    simulated = f"<strong>{SIMULATED}</strong> {DEMONSTRATION}"
     return _part(
         "<h1>RHEED patterns and stoichiometry of SrTiO₃ films</h1>"
         f'<p class="lede">{escape(translator.title)}</p>'

@@ -62,9 +62,13 @@ def serve(open_trained: Callable[[], Trained], port: int = 8501, open_browser: b
     ReproError
         If the port is taken, or the run is of a variant that has no page.
     """
-    from repro.studies.rheed_translator.trained import translator_of
 
-    serve_translator(lambda: translator_of(open_trained()), port, open_browser)
+    def open_it() -> Translator:
+        from repro.studies.rheed_translator.trained import translator_of
+
+        return translator_of(open_trained())
+
+    serve_translator(open_it, port, open_browser)
 
 
 def serve_translator(open_it: Callable[[], Translator], port: int, open_browser: bool) -> None:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -82,9 +85,71 @@ def read_upload(name: str, content: bytes) -> Upload:
     """
     kind = _kind(name, content)
     if kind == "NPY":
-        values, notices = _npy_values(name, content)
+        return upload_of(name, _npy_array(name, content, _image_shape))
+    with _opened(name, content, kind) as picture:
+        n_pages = _n_pages(picture)
+        if n_pages > 1:
+            raise ReproError(
+                f"{name} holds {n_pages} images; save the one to be read as its own file."
+            )
+        decoded = _decoded(name, picture)
+    return upload_of(name, *decoded)
+
+
+def read_stack(name: str, content: bytes) -> list[tuple[str, Callable[[], Upload]]]:
+    """Open a file of one image or of many: png, jpg, tif, or npy of ``(n, height, width)``.
+
+    Parameters
+    ----------
+    name, content
+        As `read_upload` takes them.
+
+    Returns
+    -------
+    list of tuple
+        The name of every image, and what to call to read it, which may refuse it as `read_upload`
+        does.
+
+    Raises
+    ------
+    ReproError
+        If the file is no image or stack of these kinds, or is damaged.
+    """
+    kind = _kind(name, content)
+    if kind == "NPY":
+        images = [(image, ()) for image in _npy_array(name, content, _stack_shape)]
     else:
-        values, notices = _picture_values(name, content, kind)
+        with _opened(name, content, kind) as picture:
+            images = [_decoded(name, page) for page in _pages(picture)]
+    names = [name] if len(images) == 1 else names_of_images(name, len(images))
+    return [
+        (each, partial(upload_of, each, *image)) for each, image in zip(names, images, strict=True)
+    ]
+
+
+def names_of_images(name: str, n_images: int) -> list[str]:
+    """Return what the images of a file are called; they count from 1."""
+    return [f"{name} image {number}" for number in range(1, n_images + 1)]
+
+
+def upload_of(name: str, values: np.ndarray, notices: tuple[str, ...] = ()) -> Upload:
+    """Return an image as the translator takes it.
+
+    Parameters
+    ----------
+    name : str
+        What to call it in messages.
+    values : numpy.ndarray
+        Its numbers as they were stored, ``(height, width)``, or ``(height, width, 3 or 4)`` if
+        they are colours.
+    notices : tuple of str
+        What was done to them already.
+
+    Raises
+    ------
+    ReproError
+        If they are no intensity.
+    """
     values, more = _scaled(name, values)
     notices += more
     if values.ndim == 3:
@@ -114,8 +179,13 @@ def _kind(name: str, content: bytes) -> str:
     return found
 
 
-def _npy_values(name: str, content: bytes) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return an npy file's array; its header is checked before its numbers are touched."""
+def _npy_array(
+    name: str, content: bytes, allowed: Callable[[str, tuple[int, ...]], tuple[int, ...]]
+) -> np.ndarray:
+    """Return an npy file's array; its header is checked before its numbers are touched.
+
+    `allowed` takes the name and the shape that the header states, and returns that wanted.
+    """
     file = io.BytesIO(content)
     try:
         read_header = NPY_HEADERS[np.lib.format.read_magic(file)]
@@ -127,27 +197,44 @@ def _npy_values(name: str, content: bytes) -> tuple[np.ndarray, tuple[str, ...]]
             f"{name} holds Python objects, which are not loaded, as they could run code; "
             "save the plain array of numbers."
         )
-    shape = _image_shape(name, shape)
+    shape = allowed(name, shape)
     n_values = int(np.prod(shape))
     if len(content) - file.tell() != n_values * dtype.itemsize:
         raise ReproError(f"{name}: its length does not agree with its header; save it again.")
     values = np.frombuffer(content, dtype, offset=file.tell())
-    return values.reshape(shape, order="F" if fortran_order else "C"), ()
+    return values.reshape(shape, order="F" if fortran_order else "C")
 
 
 def _image_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return an array's shape without axes of length one, if it is that of a single image."""
     image = tuple(length for length in shape if length != 1)
-    if not (len(image) == 2 or (len(image) == 3 and image[2] in (3, 4))):
+    if not _is_image(image):
         raise ReproError(
             f"{name} holds an array of shape {shape}; save one image of shape (height, width)."
         )
-    _check_size(name, image[0], image[1])
+    _check_size(name, *image[:2])
     return image
 
 
-def _picture_values(name: str, content: bytes, kind: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the numbers of a png, jpg or tif file, and what was done to them."""
+def _stack_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return an array's shape with the images first, if it is that of images."""
+    long = tuple(length for length in shape if length != 1)
+    stack = (1, *long) if _is_image(long) else long
+    if not (_is_image(stack[1:]) and stack[0]):
+        raise ReproError(
+            f"{name} holds an array of shape {shape}; save images of shape (n, height, width)."
+        )
+    _check_size(name, *stack[1:3])
+    return stack
+
+
+def _is_image(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))
+
+
+@contextmanager
+def _opened(name: str, content: bytes, kind: str) -> Iterator[Image]:
+    """Open a png, jpg or tif file; whatever is found wrong with it is said in a sentence."""
     from PIL import Image
 
     file = io.BytesIO(content)
@@ -157,9 +244,7 @@ def _picture_values(name: str, content: bytes, kind: str) -> tuple[np.ndarray, t
                 "ignore"
             )  # of Pillow, on odd metadata and sizes; both judged here
             with Image.open(file, formats=[kind]) as picture:
-                _check_size(name, picture.height, picture.width)
-                _check_one_page(name, picture)
-                return _decoded(name, picture)
+                yield picture
     except ReproError:
         raise
     except Image.DecompressionBombError as error:
@@ -168,16 +253,21 @@ def _picture_values(name: str, content: bytes, kind: str) -> tuple[np.ndarray, t
         raise ReproError(f"{name} is a damaged or unusual {kind} file; save it again.") from error
 
 
-def _check_one_page(name: str, picture: Image) -> None:
-    pages = getattr(picture, "n_frames", 1)
-    if pages > 1:
-        raise ReproError(f"{name} holds {pages} images; save the one to be read as its own file.")
+def _n_pages(picture: Image) -> int:
+    return getattr(picture, "n_frames", 1)  # not every kind of file can have several
+
+
+def _pages(picture: Image) -> Iterator[Image]:
+    for page in range(_n_pages(picture)):
+        picture.seek(page)
+        yield picture
 
 
 def _decoded(name: str, picture: Image) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return an opened picture's numbers, upright, and what was done to them."""
     from PIL import ImageOps
 
+    _check_size(name, picture.height, picture.width)
     depth = _bits(picture)
     upright = ImageOps.exif_transpose(picture)
     turned = picture.getexif().get(0x0112, 1) != 1

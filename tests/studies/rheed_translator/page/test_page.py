@@ -21,6 +21,7 @@ from repro.datasets.store import Dataset
 from repro.errors import NotPossibleHere, ReproError
 from repro.runs.folder import DATA_FILE
 from repro.studies.rheed_translator.page import app, markup
+from repro.studies.rheed_translator.page.readings import Row
 from repro.studies.rheed_translator.page.server import ADDRESS, find_spec, serve_translator
 from repro.studies.rheed_translator.predict import Reading
 
@@ -351,8 +352,8 @@ def test_the_sliders_ends_are_inside_what_may_be_drawn(beyond, ends):
 
 def test_names_of_files_are_never_taken_for_html():
     rows = [
-        markup.Row("<script>.png", Reading(50.0, 48.0, 52.0, film(0.5), 0.0, False)),
-        markup.Row("<img src=x>.png", error="<img src=x>.png is empty"),
+        Row("<script>.png", Reading(50.0, 48.0, 52.0, film(0.5), 0.0, False)),
+        Row("<img src=x>.png", error="<img src=x>.png is empty"),
     ]
     shown = markup.table(rows, 0.9) + markup.note("<script>", "error")
     assert "<script" not in shown
