@@ -106,6 +106,14 @@ def test_the_gpl_libraries_are_never_imported_by_the_package():
         assert not re.search(rf"^\s*(import|from) {name}\b", sources, re.MULTILINE), name
 
 
+def test_every_file_that_the_readme_names_is_there():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = re.findall(r"(?:`|\]\()((?:repro|data_specs|docs|results|tests)/[\w./-]*)[`)]", text)
+    made = [name for name in named if name.startswith("results/latest/")]  # by `make reproduce`
+    assert len(named) > 10
+    assert [name for name in named if name not in made and not (ROOT / name).exists()] == []
+
+
 def test_the_licence_is_the_one_that_setup_cfg_names():
     text = (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "Apache License" in text

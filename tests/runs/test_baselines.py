@@ -71,6 +71,7 @@ def test_readme_and_summary_are_what_the_records_say(tmp_path):
 
 READMES = {path.parent.name: path for path in (ROOT / "repro" / "studies").glob("*/README.md")}
 READMES["cluster"] = ROOT / "docs" / "cluster" / "README.md"
+READMES["suite"] = ROOT / "README.md"
 
 
 @pytest.mark.parametrize("place", sorted(READMES))
