@@ -136,7 +136,7 @@ def data_build(
     from repro.runs.data import build_data
 
     choices = _choices(study=study, preset=preset, experiment=experiment, settings=settings)
-    path = build_data(choices, out, workers, _display(quiet), seed, scheduler)
+    path = build_data(choices.checked(), choices, out, workers, _display(quiet), seed, scheduler)
     facts = terminal.dataset_facts(Dataset.open(path))
     _print(facts, json, lambda: terminal.dataset_page(facts))
 
@@ -186,8 +186,10 @@ def data_croissant(
     from repro.runs.data import open_data
 
     choices = _choices(study=study, preset=preset, experiment=experiment, settings=settings)
-    dataset = open_data(choices, data) if data else None
-    described = croissant(dataset.spec if dataset else choices.resolve_spec(), dataset)
+    described_study = choices.checked()
+    dataset = open_data(described_study, choices, data) if data else None
+    spec = dataset.spec if dataset else choices.resolve_spec(described_study)
+    described = croissant(spec, dataset)
     if out is None:
         _print(described, True)
     else:
@@ -470,9 +472,7 @@ def _choices(settings: list[str] | None, **chosen: Any) -> Choices:
         if key in pairs:
             raise ReproError(f"--set {key}: given twice; give it once.")
         pairs[key] = value
-    choices = Choices(settings=pairs, **chosen)
-    choices.checked()
-    return choices
+    return Choices(settings=pairs, **chosen)
 
 
 def _seeds(seed: int | None, seeds: str | None) -> list[int]:

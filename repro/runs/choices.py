@@ -60,9 +60,9 @@ class Choices(BaseModel):
             changes["jit_compile"] = self.xla
         return changes
 
-    def resolve_spec(self, seed: int | None = None) -> ResolvedSpec:
-        """Return the data spec with the preset, the experiment and the settings filled in."""
-        spec = get_study(self.study).data_spec
+    def resolve_spec(self, study: Study, seed: int | None = None) -> ResolvedSpec:
+        """Return the study's data spec with preset, experiment and settings filled in."""
+        spec = study.data_spec
         return spec.resolve(self.preset, self.experiment, self.data_settings, seed)
 
     def checked(self) -> Study:
@@ -80,6 +80,6 @@ class Choices(BaseModel):
                 spec.resolve(self.preset, self.experiment, self.data_settings)
                 break
         else:
-            self.resolve_spec()
+            self.resolve_spec(study)
         check_changes(self.recipe_changes)
         return study

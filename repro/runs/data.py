@@ -20,11 +20,36 @@ from repro.errors import ReproError
 from repro.files import make_folder, write_text
 from repro.runs.choices import Choices
 from repro.runs.folder import BUILD_TIME_FILE, DATA_FILE, SOURCE_FILE
-from repro.study import Archive, Study, get_study
+from repro.study import Archive, Study
 from repro.training.world import ALONE, World
 
 WORTH_TELLING_S = 60.0  # of a build [s]
 HASHES = ("sha256", "test_sha256")  # of the archives, among the parameters
+
+
+@dataclass(frozen=True)
+class Given:
+    """The file that a user gives with ``--data``.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    archive : Archive or None
+        What kind of archive it is; None for a data set.
+    """
+
+    path: Path
+    archive: Archive | None
+
+    @classmethod
+    def of(cls, study: Study, path: Path | None) -> Given | None:
+        """Return what a file is, by its name; None if there is none."""
+        if path is None:
+            return None
+        archive = study.provided("archive") if study.archive is not None else None
+        is_archive = archive is not None and path.suffix == archive.suffix
+        return cls(path, archive if is_archive else None)
 
 
 @dataclass(frozen=True)
@@ -35,44 +60,37 @@ class Data:
     source: str | None
 
 
-def check_given(choices: Choices, given: Path | None) -> None:
+def check_given(study: Study, choices: Choices, given: Given | None) -> None:
     """Refuse a file that cannot be trained on; loads no network library.
-
-    Parameters
-    ----------
-    choices : Choices
-        What is to be trained.
-    given : Path, optional
-        A data set or an archive of measurements.
 
     Raises
     ------
     ReproError
         If it cannot be read, or is not what the choices ask for.
     """
-    study = get_study(choices.study)
-    if as_archive(study, given):
-        _archive_of(study).read(given)
+    if given is not None and given.archive is not None:
+        given.archive.read(given.path)
     elif given is not None:
-        open_data(choices, given)
+        open_data(study, choices, given.path)
 
 
 def prepare(
+    study: Study,
     choices: Choices,
     folder: Path,
-    given: Path | None = None,
+    given: Given | None = None,
     workers: int = 1,
     display: Display = SILENT,
     world: World = ALONE,
 ) -> Data:
-    """Return the data set to train on: what was given, or one built in the run's folder.
+    """Return the data set to train on: what was given, or one made in the run's folder.
 
     Parameters
     ----------
-    choices, folder
+    study, choices, folder
         What is trained, and where the run lies.
-    given : Path, optional
-        A built data set, or an archive of measurements, of which one in `folder` is made.
+    given : Given, optional
+        A data set, or an archive of which one is made in the folder; by default one is built there.
     workers : int
         Processes that build the data set.
     display : Display
@@ -85,45 +103,42 @@ def prepare(
     ReproError
         If what is there is another data set than the choices ask for.
     """
-    study = get_study(choices.study)
-    archive, own = as_archive(study, given), folder / DATA_FILE
-    if archive is not None:
-        world.lead(partial(_import_once, choices, study, archive, own))
-    elif given is None:
-        world.lead(partial(_build_once, choices, own, workers, display))
-    path = own if given is None or archive else given
-    return Data(open_data(choices, path), given.name if given else None)
+    own = folder / DATA_FILE
+    if given is None:
+        world.lead(partial(_build_once, study, choices, own, workers, display))
+        return Data(open_data(study, choices, own), None)
+    if given.archive is None:
+        return Data(open_data(study, choices, given.path), given.path.name)
+    world.lead(partial(_import_once, given, choices, own))
+    return Data(open_data(study, choices, own), given.path.name)
 
 
-def of_run(choices: Choices, folder: Path, given: Path | None, archive: Path | None) -> Data:
+def of_run(study: Study, choices: Choices, folder: Path, given: Given | None) -> Data:
     """Return the data set that a run in a folder was trained on.
 
     Parameters
     ----------
-    choices, folder
+    study, choices, folder
         Of the run.
-    given : Path, optional
-        The data set, if it does not lie in the folder.
-    archive : Path, optional
-        The same if it is an archive, which only judges.
+    given : Given, optional
+        The data set, if it does not lie in the folder; an archive only judges.
 
     Raises
     ------
     ReproError
         If it is missing, or another than the choices ask for.
     """
-    path = folder / DATA_FILE if given is None or archive else given
-    if path != given and not path.exists():
+    if given is not None and given.archive is None:
+        return Data(open_data(study, choices, given.path), given.path.name)
+    own, made_of = folder / DATA_FILE, folder / SOURCE_FILE
+    if not own.exists():
         raise ReproError(f"{folder} has no {DATA_FILE}: give its data set with --data FILE.")
-    made_of = folder / SOURCE_FILE
-    if given is None or archive:
-        source = made_of.read_text(encoding="utf-8").strip() if made_of.exists() else None
-    else:
-        source = given.name
-    return Data(open_data(choices, path), source)
+    source = made_of.read_text(encoding="utf-8").strip() if made_of.exists() else None
+    return Data(open_data(study, choices, own), source)
 
 
 def build_data(
+    study: Study,
     choices: Choices,
     path: Path,
     workers: int = 1,
@@ -141,24 +156,18 @@ def build_data(
         If the dask cluster of the scheduler cannot be used.
     """
     from repro.datasets.build import build, estimate_seconds
+    from repro.reporting.formatting import duration
 
-    spec = choices.resolve_spec(seed)
+    spec = choices.resolve_spec(study, seed)
     seconds = None if scheduler else estimate_seconds(spec, path, workers)
     if seconds is not None and seconds > WORTH_TELLING_S:
-        display.announce(f"data {spec.name} {choices.preset}: {duration(seconds)} on this machine")
+        time_needed = duration(seconds)
+        display.announce(f"data {spec.name} {choices.preset}: about {time_needed} on this machine")
     with display.bar(f"data {spec.name} {choices.preset}") as progress:
         return build(spec, path, workers=workers, progress=progress, scheduler=scheduler)
 
 
-def duration(seconds: float) -> str:
-    """Say in words about how long something takes."""
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"about {seconds / size:.0f} {unit}"
-    return f"about {seconds:.0f} seconds"
-
-
-def open_data(choices: Choices, path: Path) -> Dataset:
+def open_data(study: Study, choices: Choices, path: Path) -> Dataset:
     """Open a data set that was built before, and check that it is one the choices allow.
 
     Raises
@@ -166,7 +175,7 @@ def open_data(choices: Choices, path: Path) -> Dataset:
     ReproError
         If it belongs to another study, preset or experiment, or a data setting differs.
     """
-    dataset, study = Dataset.open(path), get_study(choices.study)
+    dataset = Dataset.open(path)
     wanted = _resolve_like(study, dataset.spec, choices)
     for what in ("study", "preset", "experiment"):
         have, want = vars(dataset.spec)[what], vars(wanted)[what]
@@ -186,21 +195,12 @@ def open_data(choices: Choices, path: Path) -> Dataset:
 # ---- archives of measured samples
 
 
-def as_archive(study: Study, given: Path | None) -> Path | None:
-    """Return a file if it is an archive that the study takes, by its name; else None."""
-    if given is None or study.archive is None:
-        return None
-    return given if given.suffix == _archive_of(study).suffix else None
-
-
-def import_archive(study: Study, archive: Path, out: Path, choices: Choices) -> Dataset:
+def import_archive(given: Given, out: Path, choices: Choices) -> Dataset:
     """Make a data set of an archive, every sample in the training split.
 
     Parameters
     ----------
-    study : Study
-        Whose archive it is.
-    archive : Path
+    given : Given
         The archive.
     out : Path
         The data set; left untouched if it is that of this archive already.
@@ -212,24 +212,21 @@ def import_archive(study: Study, archive: Path, out: Path, choices: Choices) -> 
     ReproError
         If the archive is not as the study takes it, or ``out`` is another data set.
     """
-    kind = _archive_of(study)
-    content = kind.read(archive)
+    content = given.archive.read(given.path)
     of_archive = {"train": len(content), "validation": 0, "test": 0, "sha256": content.sha256}
-    spec = _resolve_archive(kind, choices, of_archive)
-    return _write_once(out, spec, kind.arrays(content, spec.parameters))
+    spec = _resolve_archive(given.archive, choices, of_archive)
+    return _write_once(out, spec, given.archive.arrays(content, spec.parameters))
 
 
-def judged_by(study: Study, trained_on: Dataset, archive: Path, out: Path) -> Dataset:
+def judged_by(given: Given, trained_on: Dataset, out: Path) -> Dataset:
     """Return the data set whose test split is what an archive has and the training did not.
 
     Parameters
     ----------
-    study : Study
-        Whose archive it is.
+    given : Given
+        Other samples, or the same archive: then the data set itself is returned.
     trained_on : Dataset
         What the networks were trained on; its training split stays.
-    archive : Path
-        Other samples, or the same archive: then the data set itself is returned.
     out : Path
         The data set to make; returned if it is that of this archive already.
 
@@ -239,13 +236,13 @@ def judged_by(study: Study, trained_on: Dataset, archive: Path, out: Path) -> Da
         If the networks were not trained on an archive, or this one is not as the study takes it or
         has nothing new.
     """
-    kind, parameters = _archive_of(study), trained_on.spec.parameters
+    kind, parameters = given.archive, trained_on.spec.parameters
     if trained_on.spec.name != kind.data_spec:
         raise ReproError(
             f"The networks were trained on {trained_on.spec.card.kind} samples: train them on an "
             "archive with --data FILE to judge them by another."
         )
-    content = kind.read(archive)
+    content = kind.read(given.path)
     if content.sha256 == parameters["sha256"]:
         return trained_on
     rows = np.concatenate([trained_on.rows(split) for split in ("train", "validation")])
@@ -253,7 +250,7 @@ def judged_by(study: Study, trained_on: Dataset, archive: Path, out: Path) -> Da
     others = kind.arrays(content, parameters)
     new = ~_among(others, known)
     if not new.any():
-        raise ReproError(f"{archive.name} has only samples that the networks were trained on.")
+        raise ReproError(f"{given.path.name} has only samples that the networks were trained on.")
     counts = {**trained_on.spec.counts, "test": int(new.sum())}
     parameters = {**parameters, "test_sha256": content.sha256}
     spec = trained_on.spec.model_copy(update={"counts": counts, "parameters": parameters})
@@ -261,28 +258,26 @@ def judged_by(study: Study, trained_on: Dataset, archive: Path, out: Path) -> Da
     return _write_once(out, spec, both)
 
 
-def _archive_of(study: Study) -> Archive:
-    return study.provided("archive")
-
-
-def _build_once(choices: Choices, own: Path, workers: int, display: Display) -> None:
+def _build_once(study: Study, choices: Choices, own: Path, workers: int, display: Display) -> None:
     if not own.exists():
         start = time.perf_counter()
-        build_data(choices, own, workers, display)
+        build_data(study, choices, own, workers, display)
         write_text(own.parent / BUILD_TIME_FILE, f"{time.perf_counter() - start:.3f}\n")
 
 
-def _import_once(choices: Choices, study: Study, archive: Path, own: Path) -> None:
-    import_archive(study, archive, own, choices)
-    write_text(own.with_name(SOURCE_FILE), f"{archive.name}\n")
+def _import_once(given: Given, choices: Choices, own: Path) -> None:
+    import_archive(given, own, choices)
+    write_text(own.with_name(SOURCE_FILE), f"{given.path.name}\n")
 
 
 def _resolve_like(study: Study, made: ResolvedSpec, choices: Choices) -> ResolvedSpec:
     """Return the data set that choices ask for, of the archives that one was made of if any."""
-    if study.archive is not None and made.name == _archive_of(study).data_spec:
-        hashes = {name: made.parameters[name] for name in HASHES}
-        return _resolve_archive(_archive_of(study), choices, {**made.counts, **hashes})
-    return choices.resolve_spec(made.seed)
+    if study.archive is not None:
+        archive: Archive = study.provided("archive")
+        if made.name == archive.data_spec:
+            hashes = {name: made.parameters[name] for name in HASHES}
+            return _resolve_archive(archive, choices, {**made.counts, **hashes})
+    return choices.resolve_spec(study, made.seed)
 
 
 def _resolve_archive(

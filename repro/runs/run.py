@@ -67,10 +67,12 @@ class Run:
     results: Path
 
     @classmethod
-    def of(cls, choices: Choices, folder: Path, seeds: list[int], data: data_stage.Data) -> Run:
+    def of(
+        cls, study: Study, choices: Choices, folder: Path, seeds: list[int], data: data_stage.Data
+    ) -> Run:
         """Return a run that is trained on a data set."""
         return cls(
-            study=get_study(choices.study),
+            study=study,
             choices=choices,
             folder=folder,
             seeds=tuple(seeds),
@@ -101,17 +103,18 @@ class Run:
         there = run_files_of(folder)
         choices, seeds = there[0].choices, [run.seed for run in there]
         study = get_study(choices.study)
-        archive = data_stage.as_archive(study, data)
-        run = cls.of(choices, folder, seeds, data_stage.of_run(choices, folder, data, archive))
+        given = data_stage.Given.of(study, data)
+        trained_on = data_stage.of_run(study, choices, folder, given)
+        run = cls.of(study, choices, folder, seeds, trained_on)
         check_same_run(folder, run.file(run.seeds[0]))
-        return run if archive is None else run._judged_by(archive)
+        return run if given is None or given.archive is None else run._judged_by(given)
 
-    def _judged_by(self, archive: Path) -> Run:
-        results = self.folder / f"on-{archive.stem}"
-        judged = data_stage.judged_by(self.study, self.dataset, archive, results / DATA_FILE)
+    def _judged_by(self, given: data_stage.Given) -> Run:
+        results, name = self.folder / f"on-{given.path.stem}", given.path.name
+        judged = data_stage.judged_by(given, self.dataset, results / DATA_FILE)
         if judged is self.dataset:
-            return replace(self, source=archive.name)
-        return replace(self, source=archive.name, judged=judged, results=results)
+            return replace(self, source=name)
+        return replace(self, source=name, judged=judged, results=results)
 
     @property
     def is_judged_by_others(self) -> bool:

@@ -88,8 +88,9 @@ def prepare_and_train(
         If a choice does not exist, the folder holds another run, or a stage fails; what was
         done stays.
     """
-    choices.checked()
-    data_stage.check_given(choices, data)  # before the network library is loaded
+    study = choices.checked()
+    given = data_stage.Given.of(study, data)
+    data_stage.check_given(study, choices, given)  # before the network library is loaded
     from repro.training.devices import use_devices
     from repro.training.distributed import TIMEOUT_S, join
 
@@ -97,8 +98,8 @@ def prepare_and_train(
 
     def work(world: World) -> None:
         shown = display if world.leads else SILENT
-        dataset = data_stage.prepare(choices, out, data, workers, shown, world)
-        made[:] = [Run.of(choices, out, seeds, dataset)]
+        dataset = data_stage.prepare(study, choices, out, given, workers, shown, world)
+        made[:] = [Run.of(study, choices, out, seeds, dataset)]
         train(made[0], shown, world)
 
     with use_devices(devices), join(timeout_s or TIMEOUT_S) as world:

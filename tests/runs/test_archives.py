@@ -13,8 +13,9 @@ from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset, verify
 from repro.errors import ReproError
 from repro.imaging.geometry import resized
+from repro.runs import data
 from repro.runs.choices import Choices
-from repro.runs.data import as_archive, import_archive, judged_by
+from repro.runs.data import Given, import_archive
 from repro.study import get_study
 
 STUDY = get_study("rheed_translator")
@@ -36,7 +37,11 @@ def saved(path, images, contents):
 
 def imported(archive, out, preset="smoke", settings=SIZE):
     choices = Choices(study=STUDY.name, preset=preset, settings=settings)
-    return import_archive(STUDY, archive, out, choices)
+    return import_archive(Given.of(STUDY, archive), out, choices)
+
+
+def judged_by(trained_on, archive, out):
+    return data.judged_by(Given.of(STUDY, archive), trained_on, out)
 
 
 def content_of(dataset):
@@ -184,15 +189,15 @@ def test_a_damaged_archive_is_refused_in_a_sentence_and_nothing_is_made(
     assert not (tmp_path / "new").exists()
     damage(others)
     with pytest.raises(ReproError, match=r"others\.npz"):
-        judged_by(STUDY, trained_on, others, tmp_path / "new" / "a.h5")
+        judged_by(trained_on, others, tmp_path / "new" / "a.h5")
     assert not (tmp_path / "new").exists()
 
 
 def test_archives_are_told_by_their_name_and_only_some_studies_take_any():
-    assert as_archive(STUDY, Path("films.npz")) == Path("films.npz")
-    assert as_archive(STUDY, Path("data.h5")) is None
-    assert as_archive(STUDY, None) is None
-    assert as_archive(get_study("mamba"), Path("films.npz")) is None
+    assert Given.of(STUDY, Path("films.npz")).archive is STUDY.provided("archive")
+    assert Given.of(STUDY, Path("data.h5")).archive is None
+    assert Given.of(STUDY, None) is None
+    assert Given.of(get_study("mamba"), Path("films.npz")).archive is None
 
 
 # ---- judged by another archive
@@ -207,12 +212,12 @@ def synthetic(tmp_path):
 
 def test_the_archive_that_was_learnt_from_adds_no_film(archive, trained_on, tmp_path):
     out = tmp_path / "judged.h5"
-    assert judged_by(STUDY, trained_on, archive, out) is trained_on
+    assert judged_by(trained_on, archive, out) is trained_on
     assert not out.exists()
 
 
 def test_other_films_become_the_test_split_and_those_learnt_from_stay(others, trained_on, tmp_path):
-    judged = judged_by(STUDY, trained_on, others, tmp_path / "judged.h5")
+    judged = judged_by(trained_on, others, tmp_path / "judged.h5")
     verify(judged.path)
     assert judged.spec.counts == {"train": N, "validation": 0, "test": 4}
     np.testing.assert_array_equal(judged.rows("train"), trained_on.rows("train"))
@@ -228,7 +233,7 @@ def test_films_that_were_learnt_from_are_not_judged_by(trained_on, tmp_path):
     images, contents = films(N + 3)
     order = np.random.default_rng(0).permutation(N + 3)
     longer = saved(tmp_path / "longer.npz", images[order], contents[order])
-    judged = judged_by(STUDY, trained_on, longer, tmp_path / "judged.h5")
+    judged = judged_by(trained_on, longer, tmp_path / "judged.h5")
     new = order[order >= N]
     assert judged.spec.counts["test"] == 3
     test = judged.rows("test")
@@ -240,7 +245,7 @@ def test_a_film_of_the_same_sr_content_with_another_image_is_another_film(traine
     images, contents = films()
     images[2, 5, 5] = 1 - images[2, 5, 5]
     other = saved(tmp_path / "other.npz", images, contents)
-    judged = judged_by(STUDY, trained_on, other, tmp_path / "judged.h5")
+    judged = judged_by(trained_on, other, tmp_path / "judged.h5")
     np.testing.assert_array_equal(judged.array("stoichiometry")[judged.rows("test")], contents[2:3])
 
 
@@ -249,7 +254,7 @@ def test_an_archive_of_known_films_alone_is_refused_in_a_sentence(trained_on, tm
     same = saved(tmp_path / "same.npz", images[:5].astype(np.float64), contents[:5])
     out = tmp_path / "judged.h5"
     with pytest.raises(ReproError) as refusal:
-        judged_by(STUDY, trained_on, same, out)
+        judged_by(trained_on, same, out)
     assert str(refusal.value) == "same.npz has only samples that the networks were trained on."
     assert not out.exists()
 
@@ -257,7 +262,7 @@ def test_an_archive_of_known_films_alone_is_refused_in_a_sentence(trained_on, tm
 def test_networks_of_synthetic_films_are_not_judged_by_real_ones(synthetic, others, tmp_path):
     out = tmp_path / "judged.h5"
     with pytest.raises(ReproError, match="trained on simulated samples: train them on an archive"):
-        judged_by(STUDY, synthetic, others, out)
+        judged_by(synthetic, others, out)
     assert not out.exists()
 
 
@@ -265,29 +270,29 @@ def test_judging_again_writes_nothing_and_by_others_at_the_same_place_neither(
     others, trained_on, tmp_path
 ):
     out = tmp_path / "judged.h5"
-    first = judged_by(STUDY, trained_on, others, out)
+    first = judged_by(trained_on, others, out)
     before = first.path.stat().st_mtime_ns, first.path.read_bytes()
-    again = judged_by(STUDY, trained_on, others, out)
+    again = judged_by(trained_on, others, out)
     more = saved(tmp_path / "more.npz", *films(5, seed=2))
     with pytest.raises(ReproError, match="made of another archive"):
-        judged_by(STUDY, trained_on, more, out)
+        judged_by(trained_on, more, out)
     assert again == first
     assert (first.path.stat().st_mtime_ns, first.path.read_bytes()) == before
 
 
 def test_the_test_films_of_one_archive_give_way_to_those_of_another(others, trained_on, tmp_path):
-    first = judged_by(STUDY, trained_on, others, tmp_path / "judged.h5")
+    first = judged_by(trained_on, others, tmp_path / "judged.h5")
     more = saved(tmp_path / "more.npz", *films(5, seed=2))
-    second = judged_by(STUDY, first, more, tmp_path / "second.h5")
-    expected = judged_by(STUDY, trained_on, more, tmp_path / "expected.h5")
+    second = judged_by(first, more, tmp_path / "second.h5")
+    expected = judged_by(trained_on, more, tmp_path / "expected.h5")
     assert second.spec.counts == expected.spec.counts
     np.testing.assert_equal(content_of(second), content_of(expected))
 
 
 def test_a_data_set_at_the_place_of_the_judged_one_is_left_alone(others, trained_on, tmp_path):
     out = tmp_path / "judged.h5"
-    judged = judged_by(STUDY, trained_on, others, out)
+    judged = judged_by(trained_on, others, out)
     judged.path.write_bytes(trained_on.path.read_bytes())
     with pytest.raises(ReproError, match="made of another archive"):
-        judged_by(STUDY, trained_on, others, out)
+        judged_by(trained_on, others, out)
     assert judged.path.read_bytes() == trained_on.path.read_bytes()

@@ -5,7 +5,7 @@ from repro.datasets.build import build
 from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset
 from repro.runs.choices import Choices
-from repro.runs.data import import_archive, judged_by
+from repro.runs.data import Given, import_archive, judged_by
 from repro.runs.whole import prepare_and_train
 from repro.study import get_study
 
@@ -40,16 +40,15 @@ def measured(archives, tmp_path_factory):
     """The data set of the archive ``grown``: all of its films are learnt from."""
     out = tmp_path_factory.mktemp("measured") / "data.h5"
     study = get_study("rheed_translator")
-    return import_archive(study, archives["grown"], out, Choices(study=study.name))
+    return import_archive(Given.of(study, archives["grown"]), out, Choices(study=study.name))
 
 
 @pytest.fixture(scope="session")
 def judged(measured, archives, tmp_path_factory):
     """The same, judged by the films of ``later`` that ``grown`` lacks."""
     folder = tmp_path_factory.mktemp("judged")
-    return judged_by(
-        get_study("rheed_translator"), measured, archives["later"], folder / "judged.h5"
-    )
+    given = Given.of(get_study("rheed_translator"), archives["later"])
+    return judged_by(given, measured, folder / "judged.h5")
 
 
 @pytest.fixture(scope="session")

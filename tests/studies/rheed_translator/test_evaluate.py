@@ -11,7 +11,7 @@ from bench import check_metrics, evaluated, trained_of, values
 
 from repro.imaging.geometry import resized
 from repro.runs.choices import Choices
-from repro.runs.data import import_archive
+from repro.runs.data import Given, import_archive
 from repro.studies.rheed_translator import evaluate as measures
 from repro.studies.rheed_translator import recipe
 from repro.studies.rheed_translator.evaluate import Group, four_paths, intervals, reading
@@ -429,10 +429,8 @@ def test_too_few_films_to_hold_any_out_are_measured_all_the_same(dataset, tmp_pa
         images=dataset.array("images")[:5],
         stoich=dataset.array("stoichiometry")[:5],
     )
-    study = get_study("rheed_translator")
-    few = import_archive(
-        study, tmp_path / "few.npz", tmp_path / "data.h5", Choices(study=study.name)
-    )
+    given = Given.of(get_study("rheed_translator"), tmp_path / "few.npz")
+    few = import_archive(given, tmp_path / "data.h5", Choices(study="rheed_translator"))
     found = evaluation_of("faithful", few, Constant(0.5))
     assert "train/mae" in found.metrics
     assert not any(name.startswith(("held_out", "test", "gated")) for name in found.metrics)
