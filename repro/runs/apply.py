@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,23 +51,14 @@ def apply(
         If there is no such run or file, the study cannot do this, the file is not as it takes it,
         or what would be written exists or has another suffix.
     """
-    study = get_study(run_files_of(folder)[0].choices.study)
-    study.check_provides("apply")
-    if out.suffix not in SUFFIXES:
-        raise ReproError(f"{out}: give a name that ends in {' or '.join(SUFFIXES)}.")
-    if not source.exists():
-        raise ReproError(f"There is no file or folder {source}.")
-    _refuse_existing(out)
+    _check(folder, source, out)
     found = _ask(folder, source, seed, display)
     for notice in found.notices:
         display.announce(notice)
-    pictures = {name: out.with_name(f"{out.stem}_{name}.svg") for name in found.figures}
-    for path in pictures.values():
-        _refuse_existing(path)
     make_folder(out.parent)
     write = write_table if out.suffix == ".csv" else write_maps
     write(found.quantities, out)
-    return [out, *_write_figures(found, pictures)]
+    return [out, *_write_figures(found, out)]
 
 
 def write_table(quantities: dict[str, Quantity], out: Path) -> None:
@@ -97,6 +89,19 @@ def write_maps(quantities: dict[str, Quantity], out: Path) -> None:
                 for end, values in zip(("low", "high"), quantity.interval, strict=True):
                     about = f"{end} end of the {quantity.level:.0%} interval of {name}"
                     _write_map(file, f"{name}_{end}", values, quantity.unit, about)
+
+
+def _check(folder: Path, source: Path, out: Path) -> None:
+    """Refuse what cannot work, by what is on disk alone."""
+    study = get_study(run_files_of(folder)[0].choices.study)
+    study.check_provides("apply")
+    if out.suffix not in SUFFIXES:
+        raise ReproError(f"{out}: give a name that ends in {' or '.join(SUFFIXES)}.")
+    if not source.exists():
+        raise ReproError(f"There is no file or folder {source}.")
+    for path in (out, *out.parent.glob(f"{glob.escape(out.stem)}_*.svg")):
+        if path.exists():
+            raise ReproError(f"{path} exists and is never overwritten: choose another name.")
 
 
 def _ask(folder: Path, source: Path, seed: int | None, display: Display) -> Applied:
@@ -131,12 +136,10 @@ def _write_map(file: h5py.File, name: str, values: np.ndarray, unit: str, about:
     dataset.attrs["description"] = about
 
 
-def _write_figures(found: Applied, pictures: dict[str, Path]) -> list[Path]:
+def _write_figures(found: Applied, out: Path) -> list[Path]:
     from repro.reporting.figures import save
 
-    return [save(figure, pictures[name]) for name, (figure, _) in found.figures.items()]
-
-
-def _refuse_existing(path: Path) -> None:
-    if path.exists():
-        raise ReproError(f"{path} exists and is never overwritten: choose another name.")
+    return [
+        save(figure, out.with_name(f"{out.stem}_{name}.svg"))
+        for name, (figure, _) in found.figures.items()
+    ]

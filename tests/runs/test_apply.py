@@ -95,14 +95,6 @@ def test_the_seed_that_answers_is_the_lowest_or_the_one_asked_for(trained, sourc
         apply(trained, source, tmp_path / "7.csv", 7)
 
 
-@pytest.mark.parametrize("name", ["found.csv", "found_stiffness.svg"])
-def test_nothing_of_the_users_is_overwritten(trained, source, tmp_path, name):
-    (tmp_path / name).write_text("mine", encoding="utf-8")
-    assert name in refused(trained, "--data", source, "--out", tmp_path / "found.csv", "--quiet")
-    assert (tmp_path / name).read_text(encoding="utf-8") == "mine"
-    assert {path.name for path in tmp_path.iterdir()} == {source.name, name}
-
-
 def test_a_value_that_is_not_known_is_an_empty_cell(tmp_path):
     values = np.array([0.1, np.nan], dtype=np.float32)
     write_table({"depth": Quantity(values, "Å", "Depth.")}, tmp_path / "a.csv")
@@ -134,8 +126,16 @@ def test_what_cannot_work_is_refused_before_the_run_is_opened(trained, source, t
     assert "holds no run" in refused(tmp_path / "none", "--data", source, "--out", out)
     assert "none.txt" in refused(trained, "--data", tmp_path / "none.txt", "--out", out)
     assert ".csv or .h5" in refused(trained, "--data", source, "--out", tmp_path / "a.txt")
-    out.write_text("mine", encoding="utf-8")
-    assert "never overwritten" in refused(trained, "--data", source, "--out", out)
+    assert not out.exists()
+
+
+@pytest.mark.usefixtures("no_run_is_opened")
+@pytest.mark.parametrize("name", ["found.csv", "found_stiffness.svg"])
+def test_nothing_of_the_users_is_overwritten(trained, source, tmp_path, name):
+    (tmp_path / name).write_text("mine", encoding="utf-8")
+    assert name in refused(trained, "--data", source, "--out", tmp_path / "found.csv", "--quiet")
+    assert (tmp_path / name).read_text(encoding="utf-8") == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {source.name, name}
 
 
 @pytest.mark.usefixtures("no_run_is_opened")
