@@ -11,9 +11,11 @@ from repro.evaluation.records import Record
 from repro.runs import data as data_stage
 from repro.runs.choices import Choices
 from repro.runs.evaluation import evaluate
+from repro.runs.folder import run_files_of
 from repro.runs.record import write_failure
 from repro.runs.run import Run
 from repro.runs.training import train
+from repro.study import get_study
 from repro.training.launchers import launched_as_leader
 from repro.training.world import World
 
@@ -110,8 +112,12 @@ def prepare_and_train(
 def _record_failure(choices: Choices, out: Path, data: Path | None, reason: str) -> None:
     """Write why a run failed, unless the folder has a record or holds another run."""
     try:
-        run = Run.open(out, data)
+        if run_files_of(out)[0].choices != choices:
+            return  # without loading the network library
+        given = data_stage.Given.of(get_study(choices.study), data)
+        is_archive = given is not None and given.archive is not None
+        run = Run.open(out, None if is_archive else data)  # an archive would judge it
     except ReproError:
         return
-    if run.choices == choices:
+    if run.source == (data.name if data else None):
         write_failure(run, reason)
