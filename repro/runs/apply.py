@@ -51,7 +51,7 @@ def apply(
         If there is no such run or file, the study cannot do this, the file is not as it takes it,
         or what would be written exists or has another suffix.
     """
-    _check(folder, source, out)
+    _check(folder, source, out, seed)
     found = _ask(folder, source, seed, display)
     for notice in found.notices:
         display.announce(notice)
@@ -91,10 +91,12 @@ def write_maps(quantities: dict[str, Quantity], out: Path) -> None:
                     _write_map(file, f"{name}_{end}", values, quantity.unit, about)
 
 
-def _check(folder: Path, source: Path, out: Path) -> None:
+def _check(folder: Path, source: Path, out: Path, seed: int | None) -> None:
     """Refuse what cannot work, by what is on disk alone."""
-    study = get_study(run_files_of(folder)[0].choices.study)
-    study.check_provides("apply")
+    there = {run.seed: run for run in run_files_of(folder)}
+    if seed is not None and seed not in there:
+        raise ReproError(f"{folder} has no seed {seed}: it has {', '.join(map(str, there))}.")
+    get_study(next(iter(there.values())).choices.study).check_provides("apply")
     if out.suffix not in SUFFIXES:
         raise ReproError(f"{out}: give a name that ends in {' or '.join(SUFFIXES)}.")
     if not source.exists():
