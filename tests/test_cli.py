@@ -18,6 +18,8 @@ from repro.errors import NotPossibleHere, ReproError
 from repro.runs import baselines, reproduce, training, whole
 from repro.study import get_study
 
+pytestmark = pytest.mark.slow
+
 RESULTS = Path(__file__).parents[1] / "results"
 COMMANDS = (
     "list", "info", "train", "evaluate", "run", "reproduce", "claims", "compare", "report",

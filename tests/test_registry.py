@@ -26,8 +26,8 @@ from repro.training.precision import PRECISIONS, precision
 NAMES = sorted(studies())
 VARIANTS = [(name, variant) for name in NAMES for variant in studies()[name].variants]
 BACKENDS = ("tensorflow", "jax")
-# Compiling takes nearly all of the time. Loss scaling, all that float16 adds, is Keras's own and the
-# same under both backends.
+# Compiling takes nearly all of the time. Loss scaling, all that float16 adds, is Keras's own and
+# the same under both backends.
 UNDER = {"tensorflow": PRECISIONS, "jax": ("float32", "mixed_bfloat16")}
 TRAINED = [(backend, policy) for backend, policies in UNDER.items() for policy in policies]
 FEW = {"train": 10, "validation": 2, "test": 2}
@@ -164,6 +164,7 @@ def test_tasks_have_different_names(tasks):
     assert len(set(names)) == len(names), "two networks would be trained in one folder"
 
 
+@pytest.mark.slow
 def test_an_example_is_altered_by_its_seed_alone(tasks):
     for task in tasks:
         if task.augmented is None:
@@ -181,6 +182,7 @@ def test_an_example_is_altered_by_its_seed_alone(tasks):
         assert _equal(answers, true)
 
 
+@pytest.mark.slow
 def test_every_trainable_variable_gets_a_finite_gradient_that_is_not_zero(networks):
     # From several starts: of two rectified units in a row both may be silent by chance.
     for task in networks:
@@ -219,6 +221,7 @@ def _leave_the_start(model):
         variable.assign_add(0.01 * rng.standard_normal(variable.shape))
 
 
+@pytest.mark.slow
 def test_saved_weights_give_the_same_outputs_in_a_new_network(networks, tmp_path):
     for task in networks:
         x, _ = sample(task)

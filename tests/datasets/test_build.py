@@ -19,6 +19,8 @@ from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset, verify
 from repro.errors import ReproError
 
+pytestmark = pytest.mark.slow
+
 TINY_FILMS = {"n_layers": 4, "train": 20, "validation": 5, "test": 5}
 
 

@@ -28,6 +28,8 @@ from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset, verify
 from repro.errors import NotPossibleHere, ReproError
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "tcp://127.0.0.1:9"
 FILMS = ["data", "build", "mamba", "--set", "train=3500"]  # eight shards
 TINY_FILMS = {"n_layers": 4, "train": 20, "validation": 5, "test": 5}
@@ -344,7 +346,6 @@ def test_a_worker_killed_in_the_middle_costs_nothing(toy, address, tmp_path):
         np.testing.assert_array_equal(got.array(name), undelayed.array(name))
 
 
-@pytest.mark.slow
 def test_a_shard_that_ends_its_workers_ends_the_build(watched, address, tmp_path):
     spec = watched.resolve("tiny", overrides={"fault": "exit"})
     with pytest.raises(
@@ -354,7 +355,6 @@ def test_a_shard_that_ends_its_workers_ends_the_build(watched, address, tmp_path
     assert raised.value.exit_status == 2
 
 
-@pytest.mark.slow
 def test_a_lost_scheduler_costs_nothing_finished(toy, folder, tmp_path):
     spec = toy.resolve("small", overrides={"delay": 0.1})
 
@@ -459,7 +459,6 @@ def command(*options, **settings):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 def test_a_stopped_build_goes_on_with_the_same_command(address, tmp_path, ending):
     out = tmp_path / "data" / "films.h5"

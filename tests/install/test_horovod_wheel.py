@@ -9,6 +9,8 @@ from repro.install.horovod_found import Nccl, require_horovod
 from repro.install.horovod_patches import LOCAL_VERSION, PATCHES, VERSION
 from repro.install.horovod_wheel import Build, possible_build, wheel
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 TENSORFLOW = "tensorflow-cpu 2.21.0"
 NCCL = Nccl(Path("cuda"), Path("include"), Path("libnccl.so.2"))

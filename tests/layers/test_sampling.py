@@ -15,6 +15,8 @@ import pytest
 from repro.layers.sampling import AffineSampler, Resize, compose, inverse
 from repro.training.precision import precision
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path(__file__).with_name("sample.py")
 INTERPOLATIONS = ["bilinear", "bicubic"]
 IDENTITY = np.eye(2, 3, dtype=np.float32)[None]

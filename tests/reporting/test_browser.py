@@ -9,6 +9,8 @@ from PIL import Image
 from repro.reporting.figures import Curve
 from repro.reporting.report import write_report
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = (390, 1280)
 OPEN_ALL = "document.querySelectorAll('details').forEach(details => { details.open = true })"
 

@@ -19,6 +19,8 @@ from repro.runs.run import Run
 from repro.runs.whole import prepare_and_train
 from repro.study import Quantity
 
+pytestmark = pytest.mark.slow
+
 STIFFNESS = "stiffness [N/m]"
 MAP = {"depth": Quantity(np.array([[1.0, 2.0], [3.0, 4.0]]), "Å", "Depth at each position.")}
 

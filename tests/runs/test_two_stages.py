@@ -16,6 +16,8 @@ from repro.runs.evaluation import evaluate
 from repro.runs.run import Run
 from repro.study import get_study
 
+pytestmark = pytest.mark.slow
+
 FIRST, SECOND = "background", "time_constant"
 
 

@@ -16,6 +16,8 @@ from repro.training.schedules import Adaptive, Ramp, Staircase, StepDecay
 from repro.training.state import load_state
 from repro.training.world import World
 
+pytestmark = pytest.mark.slow
+
 ROWS, BATCH = 32, 8
 STEPS = ROWS // BATCH
 X = np.random.default_rng(1).normal(size=(ROWS, 6)).astype("float32")

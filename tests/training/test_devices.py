@@ -22,6 +22,8 @@ from repro.training.devices import device_count, use_devices
 from repro.training.fit import fit
 from repro.training.state import load_state
 
+pytestmark = pytest.mark.slow
+
 N_TRAIN, BATCH_SIZE, EPOCHS = 75, 16, 4  # 4 batches of 16 and one of 11: 20 steps in all
 
 
@@ -57,7 +59,6 @@ def assert_equal_but_for_rounding(folder, other):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(a).max())
 
 
-@pytest.mark.slow
 def test_jax_trains_in_16_bits_on_two_devices_and_says_so_in_the_record(tmp_path):
     few = {"train": 64, "validation": 8, "test": 8, "recipe.epochs": 1}
     settings = [word for key, value in few.items() for word in ("--set", f"{key}={value}")]
@@ -77,20 +78,17 @@ def test_jax_trains_in_16_bits_on_two_devices_and_says_so_in_the_record(tmp_path
     assert (flags["backend"], flags["precision"]) == ("jax", "mixed_bfloat16")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("task", ["plain", "with dropout"])
 def test_two_devices_train_as_one_does(trained, task):
     folder, _ = trained
     assert_equal_but_for_rounding(folder / f"{task} 1", folder / f"{task} 2")
 
 
-@pytest.mark.slow
 def test_a_training_stopped_on_two_devices_goes_on_on_one(trained):
     folder, _ = trained
     assert_equal_but_for_rounding(folder / "with dropout 1", folder / "stopped")
 
 
-@pytest.mark.slow
 def test_a_batch_is_split_unless_the_devices_do_not_divide_it(trained):
     _, said = trained
     assert said[2]["layouts"] == {"16": ["batch", None], "11": [None, None]}
@@ -98,13 +96,11 @@ def test_a_batch_is_split_unless_the_devices_do_not_divide_it(trained):
     assert said[1]["devices of a weight"] == said[1]["device_count"] == 1
 
 
-@pytest.mark.slow
 def test_the_distribution_ends_with_the_block(trained):
     _, said = trained
     assert [said[devices]["device_count afterwards"] for devices in (1, 2)] == [1, 1]
 
 
-@pytest.mark.slow
 def test_too_few_devices_are_an_error_that_says_why(trained):
     _, said = trained
     status, message = said[1]["jax in use"]

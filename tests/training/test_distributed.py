@@ -190,7 +190,7 @@ def elastic(folder, options, *arguments, **variables):
     return launch.horovodrun(launch.script(options), *words, *arguments, **variables)
 
 
-@pytest.mark.parametrize("turn", range(10))
+@pytest.mark.parametrize("turn", range(6))
 def test_a_worker_killed_at_any_step_costs_only_the_steps_since_the_last_commit(
     alone, tmp_path, turn
 ):

@@ -19,6 +19,8 @@ from repro.training.progress import RunProgress
 from repro.training.state import load_state, save_epoch
 from repro.training.world import World
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("train_small.py")
 spec = importlib.util.spec_from_file_location("train_small", SCRIPT)
 small = importlib.util.module_from_spec(spec)
@@ -100,7 +102,6 @@ def stopped(interrupted, tmp_path):
     return shutil.copytree(interrupted, tmp_path / "stopped")
 
 
-@pytest.mark.slow
 def test_a_training_killed_at_any_moment_ends_like_an_uninterrupted_one(tmp_path):
     told = [line.split() for line in run_script(tmp_path).splitlines()]
     assert told == [
@@ -111,7 +112,6 @@ def test_a_training_killed_at_any_moment_ends_like_an_uninterrupted_one(tmp_path
     assert contents(tmp_path / "killed").keys() == contents(tmp_path / "straight").keys()
 
 
-@pytest.mark.slow
 def test_jax_trains_and_resumes_as_tensorflow_does(tmp_path):
     run_script(tmp_path, "interrupted", backend="jax")
     assert_same_outcome(tmp_path / "killed", tmp_path / "straight")

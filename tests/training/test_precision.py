@@ -10,6 +10,8 @@ from repro.errors import ReproError
 from repro.study import get_study
 from repro.training.precision import precision
 
+pytestmark = pytest.mark.slow
+
 FEW = {"train": 64, "validation": 8, "test": 2}
 
 
@@ -35,7 +37,6 @@ def start_training(data, out, backend):
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_deterministic_trainings_end_in_the_same_bits(backend, few_films, tmp_path):
     # At the same time, so that each disturbs the order in which the other's threads run.

@@ -14,6 +14,8 @@ from repro.studies.interface_dcnn.baselines import FEATURES
 from repro.studies.interface_dcnn.evaluate import Bench
 from repro.studies.interface_dcnn.recipe import CLASS_TASK, MAX_POOLING, questions, tasks
 
+pytestmark = pytest.mark.slow
+
 NAME = "interface_dcnn"
 
 

@@ -19,6 +19,8 @@ from repro.studies.interface_dcnn.figures import (
     whole_cells,
 )
 
+pytestmark = pytest.mark.slow
+
 DOSES = np.array([0.0, 1e6, 1e5, 1e4, 1e3])
 DESK = np.array([101.53, 148.39, 199.155, 249.92, 300.685])
 SMOKE = np.array([50.765])

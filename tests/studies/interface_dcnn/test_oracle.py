@@ -27,6 +27,8 @@ from repro.studies.interface_dcnn.potential import (
     wavelength,
 )
 
+pytestmark = pytest.mark.slow
+
 ENERGY, SEMIANGLE = 100.0, 30.0  # [keV], [mrad]
 CRYSTAL = Crystal(5, 5, 3.79, 4)
 GRID = Grid((288, 120), CRYSTAL.size)

@@ -9,6 +9,8 @@ from repro.errors import ReproError
 from repro.studies.mamba import density, extract, simulate
 from repro.studies.mamba.extract import Structure
 
+pytestmark = pytest.mark.slow
+
 ROUGH_11_TO_13 = simulate.Film(n_layers=13, n_layers_varied=2, rough=True)
 TWELVE = simulate.Film()
 FILMS = {

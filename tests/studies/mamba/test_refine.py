@@ -7,6 +7,8 @@ from repro.studies.mamba.film_model import FilmModel, measurement
 from repro.studies.mamba.refine import RefinementSettings, refine
 from repro.studies.mamba.simulate import Film
 
+pytestmark = pytest.mark.slow
+
 FILM = Film(12)
 ONE_START = RefinementSettings(starts=1)
 

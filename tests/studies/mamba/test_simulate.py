@@ -9,6 +9,8 @@ import pytest
 from repro.errors import ReproError
 from repro.studies.mamba import simulate
 
+pytestmark = pytest.mark.slow
+
 TWELVE = {"n_layers": 12}
 ROUGH = {"n_layers": 12, "rough": True}
 ROUGH_11_TO_13 = {"n_layers": 13, "n_layers_varied": 2, "rough": True}

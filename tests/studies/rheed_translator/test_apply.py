@@ -15,6 +15,8 @@ from repro.runs.run import Run
 from repro.studies.rheed_translator.apply import apply
 from repro.studies.rheed_translator.trained import translator_of
 
+pytestmark = pytest.mark.slow
+
 SR = "Sr content"
 
 

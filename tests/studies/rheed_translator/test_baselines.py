@@ -8,6 +8,8 @@ import pytest
 from repro.studies.rheed_translator import baselines
 from repro.studies.rheed_translator.baselines import DRAW, READ
 
+pytestmark = pytest.mark.slow
+
 CONTENTS = np.array([33.0, 40.0, 41.0, 52.0, 54.0, 55.0, 61.0, 70.0])
 NEW = np.array([35.0, 44.0, 47.5, 58.0, 69.0])
 

@@ -19,6 +19,8 @@ from repro.studies.rheed_translator.recipe import ALL, Films, networks
 from repro.studies.rheed_translator.translation import Answers
 from repro.study import get_study
 
+pytestmark = pytest.mark.slow
+
 NAME = "rheed_translator"
 CURVES = {ALL: {"epoch": [0.0, 1.0], "loss": [2.0, 0.5]}}
 RANGE = 37.5  # of Sr content, at most, in synthetic films

@@ -17,6 +17,8 @@ from repro.studies.rheed_translator.figures import (
     spread,
 )
 
+pytestmark = pytest.mark.slow
+
 VARIANTS = ("faithful", "corrected", "improved")
 SIZE = (54, 72)
 

@@ -25,6 +25,8 @@ from repro.training.fit import fit
 from repro.training.precision import precision
 from repro.training.recipe import Recipe
 
+pytestmark = pytest.mark.slow
+
 PARAMETERS = dict(load_spec("rheed_translator").resolve("smoke", None, {}).parameters)
 RECIPE = Recipe(
     epochs=200, batch_size=64, learning_rate=0.5, schedule="cosine", keep="last", loss="none"

@@ -25,6 +25,8 @@ from repro.studies.rheed_translator.preparation import (
 )
 from repro.studies.rheed_translator.recipe import Films, random_parts
 
+pytestmark = pytest.mark.slow
+
 PARAMETERS = dict(load_spec("rheed_translator").resolve("smoke", None, {}).parameters)
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 REAL = Path(os.environ.get("REPRO_RHEED_FILMS") or SHARED / "refs/rheed/rheed_sto_24.npz")

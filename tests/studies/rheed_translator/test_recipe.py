@@ -27,6 +27,8 @@ from repro.studies.rheed_translator.recipe import (
 )
 from repro.studies.rheed_translator.translation import Gated
 
+pytestmark = pytest.mark.slow
+
 VARIANTS = ("faithful", "corrected", "improved")
 PRESETS = ("smoke", "desk", "paper")
 

@@ -11,6 +11,8 @@ from repro.runs.folder import DATA_FILE, newest_run
 from repro.runs.run import Run
 from repro.studies.rheed_translator.trained import of_full_range, translator_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def translator(run):

@@ -25,6 +25,8 @@ from repro.studies.rheed_translator.page.readings import Row
 from repro.studies.rheed_translator.page.server import ADDRESS, find_spec, serve_translator
 from repro.studies.rheed_translator.predict import Reading
 
+pytestmark = pytest.mark.slow
+
 SERVER = Path(__file__).with_name("serve_small.py")
 WIDTHS = (390, 1280)
 needs_streamlit = pytest.mark.skipif(
@@ -373,7 +375,6 @@ def test_a_large_pattern_is_shown_smaller_in_the_same_shape():
     assert shown.size == (720, 360)
 
 
-@pytest.mark.slow
 @needs_streamlit
 def test_a_trained_run_is_served_by_its_command(browser, run, tmp_path):
     command = [sys.executable, "-m", "repro", "serve", "rheed_translator", str(run), "--port", "0"]
