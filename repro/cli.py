@@ -392,7 +392,7 @@ def carry(
     new: Annotated[Path, typer.Argument(metavar="NEW.json", help="The same run's, by new code.")],
     results: Results = Path("results"),
 ) -> None:
-    """Let baseline records count as the new code's, which gives the old one's numbers."""
+    """Mark baseline records as reproduced by new code that gives the same bits as the old."""
     from repro.runs import baselines
 
     for path in baselines.carry(old, new, results):
