@@ -8,7 +8,7 @@ BIN := .venv/bin
 RESULTS := results/latest
 BENCHMARKS ?= results/benchmarks.json
 # One process a core; the tests of a file stay together and share what they build.
-TEST_PROCESSES ?= --numprocesses logical --dist loadfile
+TEST_PROCESSES ?= --numprocesses logical --dist loadfile --no-loadscope-reorder
 HOROVOD_NEEDS := cloudpickle cmake packaging pip psutil pyyaml setuptools wheel
 
 .PHONY: setup reproduce report horovod test test-fast browser bench lint

@@ -14,7 +14,14 @@ from repro.datasets.spec import specs_folder
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+LONGEST = ("test_distributed.py", "test_registry.py", "test_command_line.py", "test_page.py")
 TOYS = Path(__file__).parent / "toy_studies"
+
+
+def pytest_collection_modifyitems(items):
+    """Put the files that take longest first, so that no process waits for another at the end."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
 
 
 @pytest.fixture(scope="module")
