@@ -22,7 +22,13 @@ def small():
     values = {"0": 0.1 + 0.2, "1": math.nan}
     metric = RecordedMetric(unit="1", better="lower", definition="mean |error|", values=values)
     return by(OLD, read_record(COMMITTED / "record.json")).model_copy(
-        update={"metrics": {"mae": metric}, "seeds": [0, 1], "preset": "smoke", "curves": {}}
+        update={
+            "metrics": {"mae": metric},
+            "seeds": [0, 1],
+            "preset": "smoke",
+            "curves": {},
+            "carried": [],
+        }
     )
 
 
