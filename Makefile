@@ -24,7 +24,7 @@ setup: .setup-stamp
 	    test -x $(BIN)/python || $(PYTHON) -m venv .venv; \
 	    test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; \
 	fi; \
-	"$$uv" pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[cpu,fft,test,oracle,croissant]'
+	"$$uv" pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[cpu,fft,test,oracle,croissant]'
 	@touch $@
 
 reproduce: setup
@@ -41,7 +41,7 @@ horovod: .horovod-stamp
 	     && apt-get update -qq && apt-get install -qq -y --no-install-recommends g++ make; } \
 	     >/dev/null 2>&1 || true
 	@uv=$$(command -v uv || echo $(BIN)/uv); \
-	"$$uv" pip install --quiet --python $(BIN)/python -c constraints.txt $(HOROVOD_NEEDS)
+	"$$uv" pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt $(HOROVOD_NEEDS)
 	@$(BIN)/python -m repro.install.horovod_wheel
 	@touch $@
 
