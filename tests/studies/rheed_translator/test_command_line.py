@@ -8,27 +8,30 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
+from repro import cli
 
 pytestmark = pytest.mark.slow
 SMOKE = ["rheed_translator", "--variant", "improved", "--preset", "smoke"]
 
 
 def called(*arguments):
-    command = [sys.executable, "-m", "repro", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    """Run a command as the shell would, without a new process."""
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
 
 
 def recorded(*arguments):
     """Run a command that must succeed; return the record that it prints."""
     ran = called(*arguments, "--json", "--quiet")
-    assert ran.returncode == 0, ran.stderr
+    assert ran.exit_code == 0, ran.stderr or ran.exception
     return json.loads(ran.stdout)
 
 
 def refused(*arguments):
     """Run a command that the user gets wrong; return the one line that says why."""
     ran = called(*arguments, "--quiet")
-    assert (ran.returncode, ran.stdout) == (2, ""), ran.stderr
+    assert (ran.exit_code, ran.stdout) == (2, ""), ran.stderr
     assert "Traceback" not in ran.stderr
     (line,) = [text for text in ran.stderr.splitlines() if text.startswith("error: ")]
     assert ran.stderr.rstrip().endswith(line), "what came after hides it"
@@ -55,7 +58,12 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first(folder, archives):
     """The record of a run on twelve films."""
-    return recorded("run", *SMOKE, "--data", archives["grown"], "--out", folder)
+    words = ["run", *SMOKE, "--data", archives["grown"], "--out", folder, "--json", "--quiet"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "repro", *map(str, words)], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +129,7 @@ def test_the_command_of_the_record_goes_on_with_the_run(folder, before, first, a
     words[words.index("grown.npz")] = archives["grown"]
     words[words.index("sto")] = folder
     ran = called("train", *words, "--quiet")
-    assert (ran.returncode, ran.stdout) == (0, f"{folder}\n"), ran.stderr
+    assert (ran.exit_code, ran.stdout) == (0, f"{folder}\n"), ran.stderr
     weights = [name for name in before if name.endswith(".weights.h5")]
     after = stored(folder)
     assert {name: after[name] for name in weights} == {name: before[name] for name in weights}
@@ -129,7 +137,7 @@ def test_the_command_of_the_record_goes_on_with_the_run(folder, before, first, a
 
 def test_records_of_both_can_be_judged_together(folder, second):
     ran = called("claims", "--records", folder, "--json")
-    assert ran.returncode == 0, ran.stderr
+    assert ran.exit_code == 0, ran.stderr
     assert any(row["study"] == "rheed_translator" for row in json.loads(ran.stdout))
 
 
