@@ -89,6 +89,10 @@ Timeout = Annotated[
     float | None,
     typer.Option(min=1, metavar="SECONDS", help="No step for so long: a rank ends [default: 600]."),
 ]
+Steps = Annotated[
+    str | None,
+    typer.Option(metavar="WAY", help="one_by_one; under JAX on_device [default] or scan."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Records = Annotated[
@@ -214,6 +218,7 @@ def train(
     threads: Threads = None,
     devices: Devices = 1,
     timeout: Timeout = None,
+    steps: Steps = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a study's networks; the same command again resumes."""
@@ -227,8 +232,9 @@ def train(
     )  # fmt: skip
     folder = out or _default_folder(choices)
     prepare_and_train(
-        choices, _seeds(seed, seeds), folder, data, workers, _display(quiet), devices, timeout
-    )
+        choices, _seeds(seed, seeds), folder, data, workers, _display(quiet), devices, timeout,
+        steps,
+    )  # fmt: skip
     if launched_as_leader():
         print(folder)
 
@@ -269,6 +275,7 @@ def run(
     threads: Threads = None,
     devices: Devices = 1,
     timeout: Timeout = None,
+    steps: Steps = None,
     quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
@@ -282,7 +289,7 @@ def run(
     )  # fmt: skip
     record = whole.run(
         choices, _seeds(seed, seeds), out or _default_folder(choices), data, workers,
-        _display(quiet), devices, timeout,
+        _display(quiet), devices, timeout, steps,
     )  # fmt: skip
     if record is not None:
         _print_record(record, json)

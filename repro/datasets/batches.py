@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import keras
@@ -15,6 +18,7 @@ from repro.seeds import generator
 Arrays = np.ndarray | Mapping[str, np.ndarray]
 Load = Callable[..., tuple[Arrays, Arrays]]  # of row numbers, perhaps of renewed arrays
 Augmented = Callable[..., tuple[Arrays, Arrays]]  # of row numbers, seeds, perhaps renewed arrays
+MOST_READERS = 8  # threads that alter samples; more would wait for each other
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ class Batches(keras.utils.PyDataset):
     arrays : dict of numpy.ndarray or None
         What ``load`` and ``augmented`` get as a last argument unless it is None: arrays that are
         found anew between epochs.
+    waited : float
+        How long those who asked for batches have waited for them [s].
 
     Raises
     ------
@@ -102,6 +108,7 @@ class Batches(keras.utils.PyDataset):
         self.seed = seed
         self.drop_remainder = drop_remainder
         self.arrays: Mapping[str, np.ndarray] | None = None
+        self.waited = 0.0
         self._check()
         self.epoch = 0
 
@@ -146,7 +153,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[Arrays, Arrays]:
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
-        return self._read(self._places_of_batch(index))
+        return self.read(self.places_of_batch(index))
 
     def __iter__(self) -> Iterator[tuple[Arrays, Arrays]]:
         """Yield an epoch's batches."""
@@ -157,7 +164,7 @@ class Batches(keras.utils.PyDataset):
     ) -> Iterator[tuple[Arrays, Arrays, Share]]:
         """Yield one process's share of an epoch's batches.
 
-        The next share is read while the caller works on the last.
+        The next shares are read while the caller works on the last.
 
         Parameters
         ----------
@@ -168,29 +175,48 @@ class Batches(keras.utils.PyDataset):
         """
 
         def read(index: int) -> tuple[Arrays, Arrays, Share]:
-            places = self._places_of_batch(index)
+            places = self.places_of_batch(index)
             share = Share.of(len(places), rank, size)
-            return *self._read(places[share.start : share.stop]), share
+            return *self.read(places[share.start : share.stop]), share
 
-        if first >= len(self):
-            return
-        with ThreadPoolExecutor(max_workers=1) as reader:
-            coming = reader.submit(read, first)
-            for index in range(first + 1, len(self)):
-                current = coming.result()
-                coming = reader.submit(read, index)
-                yield current
-            yield coming.result()
+        return self._read_ahead(read, range(first, len(self)))
 
-    def _read(self, places: np.ndarray) -> tuple[Arrays, Arrays]:
+    def read(self, places: np.ndarray) -> tuple[Arrays, Arrays]:
+        """Return the samples at some places of ``rows``."""
         renewed = () if self.arrays is None else (self.arrays,)
         if self.augmented is not None:
             return self.augmented(self.rows[places], self._seeds[places], *renewed)
         return self.load(self.rows[places], *renewed)
 
-    def _places_of_batch(self, index: int) -> np.ndarray:
+    def places_of_batch(self, index: int) -> np.ndarray:
+        """Return where in ``rows`` the samples of a batch are, ``(n,)`` int64."""
         start = index * self.batch_size
         return self._order[: self.n_samples][start : start + self.batch_size]
+
+    def _read_ahead(
+        self, read: Callable[[int], tuple[Arrays, Arrays, Share]], indices: Iterable[int]
+    ) -> Iterator[tuple[Arrays, Arrays, Share]]:
+        """Yield what is read of batches, in order, from threads that are a batch each ahead."""
+        with ThreadPoolExecutor(self._n_readers) as readers:
+            coming: deque[Future] = deque()
+            for index in indices:
+                coming.append(readers.submit(read, index))
+                if len(coming) > self._n_readers:
+                    yield self._wait_for(coming.popleft())
+            while coming:
+                yield self._wait_for(coming.popleft())
+
+    @property
+    def _n_readers(self) -> int:
+        """Threads that read: one, but on many cores several where samples are altered."""
+        return 1 if self.augmented is None else min(MOST_READERS, max(1, os.cpu_count() // 2))
+
+    def _wait_for(self, coming: Future) -> tuple[Arrays, Arrays, Share]:
+        start = time.perf_counter()
+        try:
+            return coming.result()
+        finally:
+            self.waited += time.perf_counter() - start
 
     def on_epoch_end(self) -> None:
         """Go on to the next epoch's order; Keras calls this."""

@@ -22,6 +22,7 @@ from repro.evaluation.records import (
     RecordedMetric,
     without_paths,
 )
+from repro.training.ways import ONE_BY_ONE
 
 
 def hashes(
@@ -83,14 +84,20 @@ def hash_data(data: DataEntry) -> str:
 def hash_environment(environment: Environment) -> str:
     """Return the hash of what can round differently; the size of the memory cannot."""
     content = environment.model_dump(exclude={"memory_gb"})
-    # Records from before this flag keep their hash: on a processor it is never set.
+    # Records from before these flags keep their hash.
     if not content["flags"]["tf32"]:
         del content["flags"]["tf32"]
+    if content["flags"]["steps"] == ONE_BY_ONE:
+        del content["flags"]["steps"]
     return hash_json(content)
 
 
 def environment(
-    precision: str, xla: bool, determinism: bool | None = None, world_size: int = 1
+    precision: str,
+    xla: bool,
+    determinism: bool | None = None,
+    world_size: int = 1,
+    steps: str = ONE_BY_ONE,
 ) -> Environment:
     """Return the machine, the packages and the settings in force.
 
@@ -104,6 +111,8 @@ def environment(
         Whether operations give the same bits each time; by default the backend is asked.
     world_size : int
         Number of processes that trained together.
+    steps : str
+        How the steps of the training were taken.
     """
     import keras
 
@@ -116,6 +125,7 @@ def environment(
         threads=_threads(backend),
         world_size=world_size,
         tf32=_tf32(backend),
+        steps=steps,
     )
     facts = sysinfo()
     # Horovod moves no number of a run that did without it.

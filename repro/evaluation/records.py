@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from repro.errors import ReproError
 from repro.evaluation.metrics import Better, Interval
 from repro.files import read_json, write_text
+from repro.training.ways import ONE_BY_ONE
 
 SCHEMA_VERSION = 1
 ABSOLUTE_PATH = re.compile(r"(?<![^\s='\"(,\[])(?:/|~/|[A-Za-z]:\\)(?:[\w.@+-]+[/\\])+([\w.@+-]*)")
@@ -130,7 +131,8 @@ class Timing(Part):
 class Flags(Part):
     """The settings in force, as the libraries resolved them.
 
-    ``tf32``: a GPU rounds the factors of float32 products to ten bits of mantissa.
+    ``tf32``: a GPU rounds the factors of float32 products to ten bits of mantissa. ``steps``: how
+    those of the training were taken, see `repro.training.ways`.
     """
 
     backend: str
@@ -140,6 +142,7 @@ class Flags(Part):
     threads: int
     world_size: int
     tf32: bool = False
+    steps: str = ONE_BY_ONE
 
 
 class Environment(Part):

@@ -26,6 +26,7 @@ from repro.evaluation.records import (
 from repro.evaluation.verdicts import judge
 from repro.runs.folder import BUILD_TIME_FILE, RECORD_FILE
 from repro.study import History, Task
+from repro.training.ways import ONE_BY_ONE, WAYS, default_way
 
 if TYPE_CHECKING:
     import keras
@@ -119,6 +120,7 @@ def resolved_environment(run: Run, curves: Curves) -> Environment:
         xla=any(is_compiled(recipe.jit_compile) for recipe in recipes),
         determinism=run.choices.deterministic,
         world_size=int(max(workers, default=1)),
+        steps=", ".join(run.ways()) or ONE_BY_ONE,
     )
 
 
@@ -249,6 +251,8 @@ def command(run: Run, flags: Flags) -> str:
         words += ["--data", run.source]
     if flags.backend == "jax" and flags.world_size > 1:
         words += ["--devices", str(flags.world_size)]
+    if flags.steps in WAYS and flags.steps != default_way(flags.backend):
+        words += ["--steps", flags.steps]
     typed = provenance.command_line([*words, "--out", run.folder.resolve().name])
     if flags.backend != "tensorflow":
         return f"KERAS_BACKEND={flags.backend} {typed}"

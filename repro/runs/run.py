@@ -218,6 +218,15 @@ class Run:
             rows = list(csv.DictReader(file))
         return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
 
+    def ways(self) -> list[str]:
+        """Return how the steps of the finished trainings were taken, each way once."""
+        from repro.training.state import DONE
+        from repro.training.ways import ONE_BY_ONE
+
+        folders = [self.network_folder(seed, task) for seed in self.seeds for task in self.tasks]
+        done = [read_json(f / DONE, "train again") for f in folders if (f / DONE).exists()]
+        return sorted({finished.get("steps", ONE_BY_ONE) for finished in done})
+
 
 def weights_hash(model: keras.Model) -> str:
     """Return the SHA-256 of a network's weights."""

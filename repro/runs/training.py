@@ -21,8 +21,21 @@ if TYPE_CHECKING:
     import keras
 
 
-def train(run: Run, display: Display = SILENT, world: World = ALONE) -> None:
+def train(
+    run: Run, display: Display = SILENT, world: World = ALONE, way: str | None = None
+) -> None:
     """Train every network of a run for each seed; called again, resume.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    display : Display
+        Where progress goes.
+    world : World
+        The processes that train together.
+    way : str, optional
+        How steps are taken, as `repro.training.ways.check_way` takes it.
 
     Raises
     ------
@@ -39,7 +52,7 @@ def train(run: Run, display: Display = SILENT, world: World = ALONE) -> None:
         file = run.file(seed)
         world.agree(_facts(file))
         world.lead(partial(claim_folder, run.folder, file))
-        _train_seed(run, file, display, world, progress)
+        _train_seed(run, file, display, world, progress, way)
 
 
 def samples_to_train(run: Run) -> list[int]:
@@ -50,14 +63,19 @@ def samples_to_train(run: Run) -> list[int]:
 
 
 def _train_seed(
-    run: Run, file: RunFile, display: Display, world: World, progress: RunProgress
+    run: Run,
+    file: RunFile,
+    display: Display,
+    world: World,
+    progress: RunProgress,
+    way: str | None,
 ) -> None:
     needed = {name for task in run.tasks.values() for name in task.needs}
     models: dict[str, keras.Model] = {}
     for name, task in run.tasks.items():
         display.announce(f"{run.study.name} {run.choices.variant}, seed {file.seed}: train {name}")
         folder = run.network_folder(file.seed, name)
-        model = train_task(task, models, run.dataset, folder, file, world, progress)
+        model = train_task(task, models, run.dataset, folder, file, world, progress, way)
         if name in needed:
             models[name] = model
 
@@ -70,6 +88,7 @@ def train_task(
     file: RunFile,
     world: World = ALONE,
     progress: RunProgress | None = None,
+    way: str | None = None,
 ) -> keras.Model:
     """Train one network, or go on where its training was stopped; return it.
 
@@ -89,6 +108,8 @@ def train_task(
         The processes that train together.
     progress : RunProgress, optional
         Of the run that the network is part of; by default nothing is shown.
+    way : str, optional
+        How steps are taken, as `repro.training.ways.check_way` takes it.
 
     Raises
     ------
@@ -121,6 +142,7 @@ def train_task(
         world=world,
         renew=task.renew,
         progress=progress,
+        way=way,
     )
     return model
 

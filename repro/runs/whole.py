@@ -17,6 +17,7 @@ from repro.runs.run import Run
 from repro.runs.training import train
 from repro.study import get_study
 from repro.training.launchers import launched_as_leader
+from repro.training.ways import check_way
 from repro.training.world import World
 
 
@@ -29,12 +30,13 @@ def run(
     display: Display = SILENT,
     devices: int = 1,
     timeout_s: float | None = None,
+    way: str | None = None,
 ) -> Record | None:
     """Go the whole way from the data spec to the record; called again, resume.
 
     Parameters
     ----------
-    choices, seeds, out, data, workers, display, devices, timeout_s
+    choices, seeds, out, data, workers, display, devices, timeout_s, way
         As `prepare_and_train` takes them.
 
     Returns
@@ -48,7 +50,9 @@ def run(
         If a stage fails; what was done stays, and a record says why the run failed.
     """
     try:
-        made = prepare_and_train(choices, seeds, out, data, workers, display, devices, timeout_s)
+        made = prepare_and_train(
+            choices, seeds, out, data, workers, display, devices, timeout_s, way
+        )
         return evaluate(made, display) if launched_as_leader() else None
     except ReproError as error:
         if launched_as_leader():
@@ -65,6 +69,7 @@ def prepare_and_train(
     display: Display = SILENT,
     devices: int = 1,
     timeout_s: float | None = None,
+    way: str | None = None,
 ) -> Run:
     """Build the data set unless one is given, then train; called again, resume.
 
@@ -83,6 +88,8 @@ def prepare_and_train(
         Devices of this process that share a batch, under JAX.
     timeout_s : float, optional
         Time without a step after which one of several ranks gives up [s].
+    way : str, optional
+        How steps are taken, as `repro.training.ways.check_way` takes it.
 
     Raises
     ------
@@ -93,6 +100,7 @@ def prepare_and_train(
     study = choices.checked()
     given = data_stage.Given.of(study, data)
     data_stage.check_given(study, choices, given)  # before the network library is loaded
+    check_way(way)
     from repro.training.devices import use_devices
     from repro.training.distributed import TIMEOUT_S, join
 
@@ -102,7 +110,7 @@ def prepare_and_train(
         shown = display if world.leads else SILENT
         dataset = data_stage.prepare(study, choices, out, given, workers, shown, world)
         made[:] = [Run.of(study, choices, out, seeds, dataset)]
-        train(made[0], shown, world)
+        train(made[0], shown, world, way)
 
     with use_devices(devices), join(timeout_s or TIMEOUT_S) as world:
         world.run(partial(work, world))

@@ -54,6 +54,12 @@ class BetweenEpochs:
         self._batches, self._world = batches, world
         self._terms = {w.term: _term(model, w.term) for w in recipe.loss_weights}
 
+    @property
+    def alters_the_network(self) -> bool:
+        """Whether the next epoch needs another learning rate, other loss weights or arrays."""
+        changing = self._recipe.rate_by_epoch, self._recipe.loss_weights, self._renew
+        return any(map(bool, changing))
+
     def prepare(self, history: Sequence[Row], arrays: NamedArrays, begun: bool) -> NamedArrays:
         """Make ready for the epoch after those of a history; return the arrays that it uses.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -60,6 +62,48 @@ def clear_session() -> None:
     distribution = keras.distribution.distribution()
     keras.utils.clear_session()
     keras.distribution.set_distribution(distribution)
+
+
+def send(arrays: Any, split: bool = False) -> Any:
+    """Send arrays to the devices that JAX computes on.
+
+    Parameters
+    ----------
+    arrays : tree of numpy.ndarray or None
+        What is sent.
+    split : bool
+        Whether each of several devices gets an equal part of the first axis, or all.
+    """
+    import jax
+
+    if keras.distribution.distribution() is None:
+        return jax.device_put(arrays)
+    return jax.tree.map(lambda array: jax.device_put(array, _layout(array, split)), arrays)
+
+
+def split_over_devices(batch: Any) -> Any:
+    """Within a compiled step, let each of several devices compute an equal part of a batch."""
+    import jax
+
+    if keras.distribution.distribution() is None:
+        return batch
+    constrain = jax.lax.with_sharding_constraint
+    return jax.tree.map(lambda array: constrain(array, _layout(array, True)), batch)
+
+
+def memory() -> float:
+    """Return the memory of a device that JAX computes on [byte]; infinite if it does not tell."""
+    import jax
+
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
+
+
+def _layout(array: Any, split: bool) -> Any:
+    distribution = keras.distribution.distribution()
+    if split:
+        return distribution.get_data_layout(array.shape).backend_layout
+    whole = keras.distribution.TensorLayout([None] * array.ndim, distribution.device_mesh)
+    return whole.backend_layout
 
 
 class _SharedBatches(keras.distribution.DataParallel):

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from repro.datasets.batches import Batches, Share
+from repro.datasets.batches import Batches
 from repro.errors import ReproError
 from repro.files import exclusive
-from repro.training.between_epochs import BetweenEpochs, NamedArrays, Renew
-from repro.training.devices import device_count
+from repro.training.between_epochs import Renew
+from repro.training.compiled import keep_programs
+from repro.training.loop import Loop
 from repro.training.precision import precision
-from repro.training.progress import RunProgress, TrainingProgress
+from repro.training.progress import RunProgress
 from repro.training.recipe import Recipe, is_compiled
 from repro.training.state import (
     CONFIGURATION,
     DONE,
     LOCK,
-    EpochSoFar,
     Row,
     State,
     claim,
@@ -35,15 +32,12 @@ from repro.training.state import (
     load_state,
     load_weights,
     read_finished,
-    save_epoch,
     settle,
 )
+from repro.training.steps import steps_of
 from repro.training.world import ALONE, World
 
 BuildModel = Callable[[], keras.Model]
-# Writing the state takes no more than this share of the time, so that short epochs of a large
-# network are not spent on the disk.
-WRITING_SHARE = 0.1
 
 
 def fit(
@@ -59,6 +53,7 @@ def fit(
     world: World = ALONE,
     renew: Renew | None = None,
     progress: RunProgress | None = None,
+    way: str | None = None,
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     """Train a network; called again on the same folder, resume, or load what is done.
 
@@ -102,6 +97,8 @@ def fit(
         and to the network's untrained variables of the same names.
     progress : RunProgress, optional
         Of the run that this network is part of; by default this network is the whole run.
+    way : str, optional
+        How steps are taken, as `repro.training.ways.check_way` takes it.
 
     Returns
     -------
@@ -124,6 +121,8 @@ def fit(
         raise ReproError(
             f"{world.size} workers cannot share {train.n_samples} training samples: start fewer."
         )
+    if keras.config.backend() == "jax":
+        keep_programs()
     recipe.build_loss()  # an unknown one is refused before anything is written
     if validation is None and recipe.keep == "best":
         raise ReproError(
@@ -147,9 +146,12 @@ def fit(
         world.average_gradients(model.optimizer, recipe.compression)
         state = world.lead(lambda: _state_to_start_from(model, recipe.keep, folder, world))
         state.restore(model, folder)
-        training = _Training(model, recipe, train, validation, folder, world, renew)
-        history = training.run(state, on_epoch, progress)
-        _share_kept_weights(model, lambda: finish(folder, model, history, recipe.keep), world)
+        steps = steps_of(model, world, way)
+        loop = Loop(steps, recipe, train, validation, folder, world, renew)
+        history = loop.run(state, on_epoch, progress)
+        _share_kept_weights(
+            model, lambda: finish(folder, model, history, recipe.keep, steps.way), world
+        )
     return model, columns(history)
 
 
@@ -208,164 +210,6 @@ def load_model(build_model: BuildModel, folder: str | Path) -> keras.Model:
 def _load_kept_weights(model: keras.Model, folder: Path) -> None:
     done = read_finished(folder, DONE)
     load_weights(model, folder / done["weights"], done["sha256"])
-
-
-class _Training:
-    """The loop over epochs of one network."""
-
-    def __init__(
-        self,
-        model: keras.Model,
-        recipe: Recipe,
-        train: Batches,
-        validation: Batches | None,
-        folder: Path,
-        world: World,
-        renew: Renew | None,
-    ):
-        self.model, self.recipe = model, recipe
-        self.train, self.validation = train, validation
-        self.folder, self.world = folder, world
-        batches = [train] if validation is None else [train, validation]
-        self._between = BetweenEpochs(model, recipe, renew, batches, world)
-        self._arrays: NamedArrays = {}
-        self._write_after = 0.0  # on the clock of time.perf_counter [s]
-
-    def run(
-        self, state: State, on_epoch: Callable[[Row], None] | None, run_progress: RunProgress
-    ) -> list[Row]:
-        """Train from a state to the recipe's last epoch; return the whole history."""
-        history, so_far, epochs = list(state.history), state.epoch, self.recipe.epochs
-        self._arrays = state.arrays
-        with run_progress.start_network(epochs, self.train.n_samples, len(history)) as progress:
-            for epoch in range(len(history) + 1, epochs + 1):
-                progress.start_epoch(epoch)
-                row = self._epoch(history, so_far, progress)
-                history.append(row)
-                self.world.lead(lambda: self._save(history))
-                self._commit(history, EpochSoFar())
-                progress.end_epoch(row)
-                if on_epoch is not None:
-                    on_epoch(row)
-                so_far = EpochSoFar()
-        return history
-
-    def _save(self, history: list[Row]) -> None:
-        start, may_wait = time.perf_counter(), self.recipe.keep == "last"
-        if may_wait and start < self._write_after and len(history) < self.recipe.epochs:
-            return
-        save_epoch(self.folder, self.model, self._state(history, EpochSoFar()), self.recipe.keep)
-        end = time.perf_counter()
-        self._write_after = end + (end - start) * (1 / WRITING_SHARE - 1)
-
-    def _commit(self, history: list[Row], so_far: EpochSoFar) -> None:
-        self.world.commit(str(self.folder), lambda: self._state(history, so_far))
-
-    def _state(self, history: list[Row], so_far: EpochSoFar) -> State:
-        return State.of(self.model, history, so_far, self._arrays)
-
-    def _epoch(self, history: list[Row], so_far: EpochSoFar, progress: TrainingProgress) -> Row:
-        epoch, start = len(history) + 1, time.perf_counter()
-        self._arrays = self._between.prepare(history, self._arrays, begun=so_far.steps > 0)
-        preparing = time.perf_counter() - start
-        if so_far.steps == 0:
-            now = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
-            so_far = replace(so_far, learning_rate=float(now))
-        trained = self._train_once(history, so_far, progress)
-        start = time.perf_counter()
-        validated = {"val_loss": self._validate(epoch)} if self.validation is not None else {}
-        return {
-            "epoch": epoch,
-            "loss": trained.loss / trained.samples,
-            **validated,
-            "seconds": preparing + trained.seconds + time.perf_counter() - start,
-            "samples_per_second": trained.samples / trained.seconds,
-            "learning_rate": trained.learning_rate,
-            "workers": self.world.size * device_count(),
-        }
-
-    # One batch at a time, since keras.Model.fit reads TensorFlow's batches through a generator
-    # data set, which costs a tenth of a small convolutional network's step on a CPU.
-    def _train_once(
-        self, history: list[Row], so_far: EpochSoFar, progress: TrainingProgress
-    ) -> EpochSoFar:
-        world, epoch = self.world, len(history) + 1
-        self.train.epoch = epoch - 1
-        tally = _Tally(so_far, world)
-        for x, y, share in self.train.shares(world.rank, world.size, so_far.steps):
-            world.take(share)
-            loss = self.model.train_on_batch(x, y, return_dict=True)["loss"]
-            self._check_finite(loss, "loss", epoch)
-            tally.add(loss, share)
-            progress.update(tally.samples)
-            if world.commit_steps and tally.steps % world.commit_steps == 0:
-                self._commit(history, tally.gather())
-        self._average_statistics()
-        return tally.gather()
-
-    def _average_statistics(self) -> None:
-        """Give all ranks the mean of what layers such as batch normalisation saw on each."""
-        measured = [
-            variable
-            for variable in self.model.non_trainable_variables
-            if keras.backend.is_float_dtype(variable.dtype)
-        ]
-        if self.world.size > 1 and measured:
-            values = [keras.ops.convert_to_numpy(variable) for variable in measured]
-            for variable, mean in zip(measured, self.world.average(values), strict=True):
-                variable.assign(mean)
-
-    def _validate(self, epoch: int) -> float:
-        world, total = self.world, 0.0
-        for x, y, share in self.validation.shares(world.rank, world.size):
-            world.take(share)
-            loss = self.model.test_on_batch(x, y, return_dict=True)["loss"]
-            self._check_finite(loss, "validation loss", epoch)
-            total += share.counted * float(loss)
-        return world.sum([total])[0] / self.validation.n_samples
-
-    def _check_finite(self, loss: float, name: str, epoch: int) -> None:
-        if math.isfinite(loss):
-            return
-        kept = f"the state after epoch {epoch - 1} is kept" if epoch > 1 else "nothing was kept"
-        raise ReproError(
-            f"The {name} became {loss} in epoch {epoch} of {self.recipe.epochs} in {self.folder} "
-            f"({kept}): lower the learning rate or set clip_norm, and train in another folder."
-        )
-
-
-class _Tally:
-    """Adds up an epoch: what all ranks have done together, and this one since.
-
-    Attributes
-    ----------
-    steps, samples : int
-        Batches of the epoch that are through, and their samples [1].
-    """
-
-    def __init__(self, so_far: EpochSoFar, world: World):
-        self.steps, self.samples = so_far.steps, so_far.samples
-        self._together, self._world = so_far, world
-        self._loss, self._start = 0.0, time.perf_counter()
-
-    def add(self, loss: float, share: Share) -> None:
-        """Add the mean loss of this rank's share of a batch."""
-        self.steps += 1
-        self.samples += share.batch
-        self._loss += share.counted * float(loss)
-
-    def gather(self) -> EpochSoFar:
-        """Return the epoch so far, summed over the ranks, each of which must ask for it."""
-        now = time.perf_counter()
-        self._together = replace(
-            self._together,
-            steps=self.steps,
-            samples=self.samples,
-            loss=self._together.loss + self._world.sum([self._loss])[0],
-            seconds=self._together.seconds + now - self._start,
-        )
-        self._loss, self._start = 0.0, now
-        return self._together
 
 
 def _settings(

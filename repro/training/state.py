@@ -228,8 +228,22 @@ def settle(folder: Path, state: State, keep: str) -> None:
         table.writerows(state.history)
 
 
-def finish(folder: Path, model: keras.Model, history: list[Row], keep: str) -> None:
-    """Write the last weights if they are kept, and the marker that the training is done."""
+def finish(folder: Path, model: keras.Model, history: list[Row], keep: str, way: str) -> None:
+    """Write the last weights if they are kept, and the marker that the training is done.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The training's folder.
+    model : keras.Model
+        The network; it gets the kept weights.
+    history : list of dict
+        A row per epoch.
+    keep : str
+        Which weights the recipe keeps.
+    way : str
+        How the last steps were taken.
+    """
     weights = folder / weights_name(keep)
     if keep == "last":
         pending = _pending(folder, len(history))
@@ -240,6 +254,7 @@ def finish(folder: Path, model: keras.Model, history: list[Row], keep: str) -> N
         "weights": weights.name,
         "epoch": kept_epoch(history, keep),
         "sha256": sha256(weights),
+        "steps": way,
         "history": history,
     }
     write_text(folder / DONE, json.dumps(done, indent=2) + "\n")
