@@ -91,6 +91,24 @@ def split_over_devices(batch: Any) -> Any:
     return jax.tree.map(lambda array: constrain(array, _layout(array, True)), batch)
 
 
+def committed(array: Any) -> Any:
+    """Bind an array to where it is, as JAX does with what it computes: no step compiles twice."""
+    import jax
+
+    return jax.device_put(array, array.sharding)
+
+
+def wait_if_sums_block(values: Any) -> None:
+    """Wait for what a step computes, where the devices that share a batch are one processor.
+
+    There two steps in flight can wait for each other's sums over the devices for ever.
+    """
+    import jax
+
+    if device_count() > 1 and jax.default_backend() == "cpu":
+        jax.block_until_ready(values)
+
+
 def memory() -> float:
     """Return the memory of a device that JAX computes on [byte]; infinite if it does not tell."""
     import jax

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from repro.datasets.batches import Batches, Share
-from repro.training.devices import memory, send, split_over_devices
+from repro.training.devices import committed, memory, send, split_over_devices, wait_if_sums_block
 from repro.training.ways import ON_DEVICE, ONE_BY_ONE, SCAN, check_way
 from repro.training.world import ALONE, World
 
@@ -133,7 +133,7 @@ class OnDevice(Steps):
         super().__init__(model)
         self._state: tuple[list, list, list] | None = None
         self._programs: dict[tuple[str, bool], Callable] = {}
-        self._sent: dict[int, tuple[Any, Any]] = {}  # renewed arrays and samples, by batches
+        self._sent: list[tuple[Batches, Any, Any]] = []  # with their renewed arrays, and samples
 
     def train(self, batches: Batches, first: int = 0) -> Iterator[Piece]:
         """See `Steps`."""
@@ -162,7 +162,7 @@ class OnDevice(Steps):
     def _started(self, step: Callable, batches: Batches, first: int) -> Iterator[Started]:
         """Start an epoch's steps piece by piece; yield losses that are yet to be computed."""
         if self._state is None:
-            self._state = tuple([v.value for v in group] for group in self._variables())
+            self._state = tuple([committed(v.value) for v in group] for group in self._variables())
         samples = self._samples_of(batches)
         coming = _batches(batches, first) if samples is None else _places(batches, first)
         start = time.perf_counter()
@@ -178,6 +178,7 @@ class OnDevice(Steps):
         for batch in piece:
             self._state, loss = program(self._state, samples, batch)
             losses.append(loss)
+            wait_if_sums_block(self._state)
         return losses
 
     _piece_length = 1
@@ -230,10 +231,12 @@ class OnDevice(Steps):
 
     def _samples_of(self, batches: Batches) -> Any:
         """Return all samples, on the device; None if they change or are too many."""
-        arrays, samples = self._sent.get(id(batches), (None, None))
-        if id(batches) not in self._sent or arrays is not batches.arrays:
-            samples = send(_read_all(batches)) if _fits(batches) else None
-            self._sent[id(batches)] = batches.arrays, samples
+        for known, arrays, samples in self._sent:
+            if known is batches and arrays is batches.arrays:
+                return samples
+        samples = send(_read_all(batches)) if _fits(batches) else None
+        others = [sent for sent in self._sent if sent[0] is not batches]
+        self._sent = [*others, (batches, batches.arrays, samples)]
         return samples
 
 

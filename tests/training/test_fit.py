@@ -271,7 +271,7 @@ def test_a_slow_disk_does_not_slow_short_epochs_and_nothing_is_lost(tmp_path, mo
         written.append(len(state.history))
         save_epoch(folder, model, state, keep)
 
-    monkeypatch.setattr("repro.training.fit.save_epoch", slowly)
+    monkeypatch.setattr("repro.training.loop.save_epoch", slowly)
     train_interrupted(tmp_path / "resumed", recipe, epoch=30)
     assert len(written) < 30, "every epoch waited for the disk"
     assert_same_outcome(tmp_path / "resumed", tmp_path / "straight")
