@@ -119,6 +119,18 @@ def compare(
     raise typer.Exit(comparison.exit_status)
 
 
+@bench_app.command()
+def accept(
+    file: Annotated[Path, typer.Argument(metavar="FILE.json", help="What --json wrote.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="The machine's, such as h100.")],
+    results: Annotated[Path, typer.Option(metavar="FOLDER", help="The results.")] = Path("results"),
+) -> None:
+    """Keep timings under the results, and renew the README's table."""
+    from repro.bench.accept import accept as accept_file
+
+    typer.echo(accept_file(file, name, results))
+
+
 def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",")) if text else ()
 

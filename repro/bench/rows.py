@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,8 @@ from repro.reporting.formatting import sentence_list
 FORMAT = "repro-benchmarks"
 VERSION = 1
 METHOD = 1  # raised when a row's numbers come to mean something else
-COMMITTED = Path("results") / "benchmarks"
+NETWORKS = Path("benchmarks") / "networks"  # under the results: files that are never changed
+WHERE = (f"{NETWORKS}/*.json", "benchmarks.json")  # under a folder of results
 PHASES = ("train", "infer", "data")
 
 Phase = Literal["train", "infer", "data"]
@@ -227,6 +229,18 @@ def read_benchmarks(path: Path) -> BenchmarkFile:
         ) from None
 
 
+def find_benchmarks(folders: Iterable[Path]) -> dict[Path, BenchmarkFile]:
+    """Read the files of benchmarks in folders of results, by path.
+
+    Raises
+    ------
+    ReproError
+        If one of them is damaged.
+    """
+    paths = sorted({p for folder in folders for pattern in WHERE for p in folder.glob(pattern)})
+    return {path: read_benchmarks(path) for path in paths}
+
+
 def write_benchmarks(path: Path, made: BenchmarkFile) -> None:
     """Write rows, beside those that the file has already."""
     together = joined(read_benchmarks(path), made) if path.exists() else made
@@ -264,7 +278,7 @@ def check_output(path: Path, made: BenchmarkFile) -> None:
         )
     if not path.exists():
         return
-    if path.resolve().parent.match(str(COMMITTED)):
+    if path.resolve().parent.match(str(NETWORKS)):
         raise ReproError(
             f"{path} is a committed benchmark, which is never changed: name another file, and add "
             "that with `repro bench accept`."

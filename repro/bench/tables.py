@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from repro.bench.rows import BenchmarkFile, Ceiling, Row
 from repro.reporting.formatting import MISSING, large, number
@@ -73,30 +73,34 @@ def share_of(ceiling: Ceiling | None) -> str:
     return f"{ceiling.share:.0%}{name}"
 
 
-def readme_table(files: dict[str, BenchmarkFile]) -> str:
+def readme_table(files: Sequence[BenchmarkFile]) -> str:
     """Return the table of timings in Markdown: training at the papers' size, by machine.
 
-    Rows that are not to be trusted are left out.
+    Rows that are not to be trusted have a number, explained below the table.
     """
-    lines = [
-        [machine_name(file), *_readme_cells(row)]
-        for file in files.values()
+    chosen = [
+        (file, row)
+        for file in files
         for row in sorted(file.rows, key=lambda row: row.key)
-        if (row.phase, row.preset) == (README_PHASE, README_PRESET) and not row.marks
+        if (row.phase, row.preset) == (README_PHASE, README_PRESET)
     ]
-    return markdown_table(README_HEADER, lines)
+    if not chosen:
+        return "No machine has been timed yet: `make bench`."
+    reasons = numbered({mark for _, row in chosen for mark in row.marks})
+    lines = [[machine_name(file), *_readme_cells(row, reasons)] for file, row in chosen]
+    notes = [f"<sup>{place}</sup> Not to be trusted: {text}." for text, place in reasons.items()]
+    return "\n".join([markdown_table(README_HEADER, lines), *(["", *notes] if notes else [])])
 
 
-def _readme_cells(row: Row) -> list[str]:
-    name = f"{row.study} `{row.variant}` {row.network}"
-    shares = " ".join([share_of(row.matmul)])
+def _readme_cells(row: Row, reasons: Mapping[str, int]) -> list[str]:
+    marks = ", ".join(str(reasons[mark]) for mark in row.marks)
     return [
-        name,
+        f"{row.study} `{row.variant}` {row.network}",
         row.precision,
         str(row.batch),
         milliseconds(row.seconds.median),
         number(row.samples_per_second, 3),
-        shares,
+        share_of(row.matmul) + (f" <sup>{marks}</sup>" if marks else ""),
         MISSING if row.waiting is None else f"{row.waiting:.0%}",
     ]
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from repro.bench.rows import find_benchmarks
 from repro.errors import GateFailed, ReproError
 from repro.evaluation.gates import GateResult, check_gates
 from repro.evaluation.records import Carried, Record, read_record, write_record
@@ -206,7 +207,8 @@ def find_records(folders: list[Path]) -> list[tuple[Path, Record]]:
 
 def report(folders: list[Path], out: Path) -> Path:
     """Write the report of all records under some folders as one HTML file."""
-    return write_report(find_records(folders), studies(), out)
+    benchmarks = find_benchmarks(folders)
+    return write_report(find_records(folders), studies(), out, benchmarks=benchmarks)
 
 
 def judged_claims(folders: list[Path]) -> list[ClaimRow]:
