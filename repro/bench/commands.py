@@ -32,7 +32,6 @@ bench_app = typer.Typer(
     help="Time networks; compare two files of timings.",
     context_settings={"max_content_width": 100},
 )
-Named = Annotated[str | None, typer.Option(metavar="A,B,...")]
 
 
 @bench_app.command(

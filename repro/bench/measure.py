@@ -26,6 +26,9 @@ WEIGHT_PASSES = {"sgd": 6, "adam": 10, "adamw": 10}
 DECIDING = ("optimizer", "loss", "clip_norm", "weight_decay", "jit_compile")  # of a recipe
 TRUSTED_VARIATION = 0.15  # of a ceiling
 TRUSTED_LOAD = 0.15  # of all cores, by other processes
+BUSY = f"other processes kept more than {TRUSTED_LOAD:.0%} of the cores busy"
+VARIED = f"a ceiling varied by more than {TRUSTED_VARIATION:.0%}"
+BEYOND = "it reached more than a ceiling"
 MEMORY_IS_FULL = ("RESOURCE_EXHAUSTED", "Out of memory", "OOM when allocating")
 
 
@@ -59,7 +62,7 @@ def time_phase(
 
     Raises
     ------
-    TooSlow
+    NotTimed
         If these take longer.
     MemoryError
         If the batch needs more memory than the device has.
@@ -96,15 +99,13 @@ def time_phase(
 
 def marks(row: Row) -> list[str]:
     """Say why a row is not to be trusted: a busy machine, or a ceiling that is none."""
-    found = []
-    if row.busy_elsewhere > TRUSTED_LOAD * usable_cores():
-        found.append(f"other processes kept {row.busy_elsewhere:.1f} cores busy")
-    for ceiling in (row.matmul, row.memory):
-        if ceiling is not None and ceiling.variation > TRUSTED_VARIATION:
-            found.append(f"the ceiling {ceiling.name} varied by {ceiling.variation:.0%}")
-        if ceiling is not None and (ceiling.share or 0) > 1:
-            found.append(f"{ceiling.share:.0%} of the ceiling {ceiling.name}")
-    return found
+    ceilings = [ceiling for ceiling in (row.matmul, row.memory) if ceiling is not None]
+    found = {
+        BUSY: row.busy_elsewhere > TRUSTED_LOAD * usable_cores(),
+        VARIED: any(ceiling.variation > TRUSTED_VARIATION for ceiling in ceilings),
+        BEYOND: any((ceiling.share or 0.0) > 1 for ceiling in ceilings),
+    }
+    return [reason for reason, holds in found.items() if holds]
 
 
 def _identity(subject: Subject, phase: Phase, batch: int, workers: int) -> dict[str, Any]:

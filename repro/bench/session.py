@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -180,10 +181,12 @@ class Session:
         what = f"{network.study} {network.variant} {network.preset} {network.task.name}, {policy}"
         self._display.announce(f"time {what}")
         subject = Subject(network, policy, self.wanted.way)
-        for phase in self._phases_of(policy):
-            yield from self._phase(subject, phase, f"{what}, {phase}", seconds)
+        phases = self._phases_of(policy)
+        for phase in phases:
+            yield from self._phase(subject, phase, f"{what}, {phase}", seconds / len(phases))
         del subject
         clear_session()
+        gc.collect()  # what it held would count as memory of the next network
 
     def _phases_of(self, policy: str) -> tuple[str, ...]:
         """Return the phases to time in a precision: the host makes the same batches in all."""
@@ -192,6 +195,7 @@ class Session:
 
     def _phase(self, subject: Subject, phase: str, what: str, seconds: float) -> Iterator[Row]:
         """Time a phase with every wanted batch size."""
+        end = time.monotonic() + seconds
         asked = self.wanted.batches or (str(subject.recipe.batch_size),)
         sizes = sorted({int(batch) for batch in asked if batch != LARGEST})
         rows = []
@@ -201,48 +205,40 @@ class Session:
                 return
             rows.append(row)
             yield row
-        if LARGEST in asked and phase != "data":
-            yield from self._larger(subject, rows, what, seconds)
+        if LARGEST not in asked or phase == "data":
+            return
+        # Double the batch until the memory or the time does not suffice for the next one.
+        while not (reason := why_no_larger(rows, end)):
+            row = self._row(subject, phase, 2 * rows[-1].batch, what, seconds)
+            if row is None:
+                reason = self.left_out.pop().reason
+                break
+            rows.append(row)
+            yield row
+        yield rows[-1].model_copy(update={"largest": reason})
 
     def _row(
         self, subject: Subject, phase: str, batch: int, what: str, seconds: float
     ) -> Row | None:
         """Time one batch size; None, with the reason kept, where that is not possible."""
         from repro.bench.measure import time_phase
-        from repro.bench.timing import TooSlow
+        from repro.bench.timing import NotTimed
 
         left, workers = self._seconds_left(), self.wanted.devices
         try:
             if left <= 0:
-                raise TooSlow(TIME_IS_UP)
+                raise NotTimed(TIME_IS_UP)
             if batch % workers:
-                raise TooSlow(f"{workers} devices cannot share it equally")
-            wish = min(seconds / (2 * len(self.wanted.phases)), MOST_SECONDS_A_PHASE)
+                raise NotTimed(f"{workers} devices cannot share it equally")
+            wish = min(seconds / 2, MOST_SECONDS_A_PHASE)  # the first steps take time too
             limit = left * MOST_OF_WHAT_IS_LEFT
             return time_phase(subject, phase, batch, wish, limit, self._ceilings, workers)
-        except (TooSlow, MemoryError) as reason:
-            if isinstance(reason, MemoryError):
-                subject.forget_model()
+        except MemoryError as error:
+            subject.forget_model()
+            self._leave_out(f"{what}, batch {batch}", str(error))
+        except NotTimed as reason:
             self._leave_out(f"{what}, batch {batch}", str(reason))
-            return None
-
-    def _larger(
-        self, subject: Subject, rows: list[Row], what: str, seconds: float
-    ) -> Iterator[Row]:
-        """Double the batch until the memory or the time does not suffice for the next one."""
-        while True:
-            reason = why_no_larger(rows)
-            row = (
-                None
-                if reason
-                else self._row(subject, rows[-1].phase, 2 * rows[-1].batch, what, seconds)
-            )
-            if row is None:
-                reason = reason or self.left_out[-1].reason
-                yield rows[-1].model_copy(update={"largest": reason})
-                return
-            rows.append(row)
-            yield row
+        return None
 
     def _seconds_left(self) -> float:
         return self._end - time.monotonic()
@@ -251,18 +247,22 @@ class Session:
         self.left_out.append(LeftOut(what=what, reason=reason))
 
 
-def why_no_larger(rows: list[Row], available: float | None = None) -> str:
-    """Say why twice the last batch would not do, by how the memory grew; empty if it may.
+def why_no_larger(rows: list[Row], end: float, available: float | None = None) -> str:
+    """Say why twice the last batch is not tried, such as how the memory grew; empty if it is.
 
     Parameters
     ----------
     rows : list of Row
         Rows of one phase of a network, the batch growing.
+    end : float
+        When the time for them is up, on the clock of `time.monotonic` [s].
     available : float, optional
         Memory that there is [byte]; by default that of the device.
     """
     from repro.bench.watching import available_bytes
 
+    if time.monotonic() > end:
+        return "its share of the time was up"
     if rows[-1].seconds.median > LONGEST_STEP_S:
         return f"a step takes {rows[-1].seconds.median:.0f} s"
     peaks = [row.peak_gb for row in rows[-2:]]

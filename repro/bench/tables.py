@@ -24,8 +24,10 @@ def terminal_table(rows: Iterable[Row]) -> str:
     """Return rows as a table; what is not to be trusted has a star, explained below it."""
     rows = list(rows)
     reasons = numbered({mark for row in rows for mark in row.marks})
-    lines = [_cells(row, [reasons[mark] for mark in row.marks]) for row in rows]
-    notes = [f"*{place} {reason}" for reason, place in reasons.items()]
+    lines = [_cells(row, sorted(reasons[mark] for mark in row.marks)) for row in rows]
+    notes = [f"*{place} not to be trusted: {text}" for text, place in reasons.items()]
+    if any(row.flops is None for row in rows if row.phase != "data"):
+        notes.append(f"FLOP/s {MISSING}: the cost of one of the network's layers is not known")
     return "\n".join([table(list(HEADER), lines), *notes])
 
 
@@ -93,7 +95,7 @@ def readme_table(files: Sequence[BenchmarkFile]) -> str:
 
 
 def _readme_cells(row: Row, reasons: Mapping[str, int]) -> list[str]:
-    marks = ", ".join(str(reasons[mark]) for mark in row.marks)
+    marks = ", ".join(str(place) for place in sorted(reasons[mark] for mark in row.marks))
     return [
         f"{row.study} `{row.variant}` {row.network}",
         row.precision,

@@ -19,8 +19,8 @@ WARMING_UP = 1  # pieces at an epoch's start that do not count, where there are 
 ENOUGH_PIECES = 4
 
 
-class TooSlow(ReproError):
-    """A step takes so long that there is no time for a few."""
+class NotTimed(ReproError):
+    """Says why something that was asked for is not timed."""
 
 
 def warm_up(programs: Mapping[str, Epoch]) -> tuple[float, float]:
@@ -53,11 +53,11 @@ def steps_within(seconds: float, step_seconds: float, most: int, limit: float) -
 
     Raises
     ------
-    TooSlow
+    NotTimed
         If they take longer still.
     """
     if ROUNDS * step_seconds > limit:
-        raise TooSlow(f"a step takes {step_seconds:.2g} s, too long for the time that was left")
+        raise NotTimed(f"a step takes {step_seconds:.2g} s, too long for the time that was left")
     return max(1, min(int(seconds / (ROUNDS * max(step_seconds, 1e-9))), most))
 
 

@@ -15,9 +15,10 @@ import psutil
 
 from repro.bench.device import gpu_name
 
-NO_NVML = "Energy was not measured: nvidia-ml-py is not installed."
+NO_NVML = "Energy was not measured: nvidia-ml-py is missing (pip install nvidia-ml-py)."
 NO_ENERGY = "Energy was not measured: this GPU's driver does not tell it."
 NO_GPU = "Energy was not measured: no GPU is used."
+UNKNOWN = 2**63  # a GPU says when its memory is full
 RESET_PEAK = "5"  # for /proc/self/clear_refs: forget the most memory so far
 
 
@@ -133,21 +134,16 @@ def _gpu_peak() -> int | None:
 
 def available_bytes() -> int:
     """Return the memory that a larger batch may take [byte]."""
-    if gpu_name() is not None and "jax" in _backend():
+    import keras
+
+    if gpu_name() is None:
+        return psutil.virtual_memory().available + psutil.Process().memory_info().rss
+    if keras.config.backend() == "jax":
         import jax
 
         stats = jax.local_devices()[0].memory_stats() or {}
-        return stats.get("bytes_limit", 2**63)
-    if gpu_name() is not None:
-        return 2**63  # TensorFlow says so itself when the memory is full
-    own = psutil.Process().memory_info().rss
-    return psutil.virtual_memory().available + own
-
-
-def _backend() -> str:
-    import keras
-
-    return keras.config.backend()
+        return stats.get("bytes_limit", UNKNOWN)
+    return UNKNOWN
 
 
 # ---- energy

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = "osD^vP*X<>"
+MARKERS = "osD^vP*X<>dphH8"
 ROW_HEIGHT = 0.28  # of a line of text [inch]
 PANEL_HEIGHT = 3.4  # [inch]
 

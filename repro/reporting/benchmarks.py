@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from repro.bench.tables import machine_name, milliseconds, numbered, share_of
-from repro.reporting.formatting import MISSING, large, number
+from repro.reporting.formatting import MISSING, large, number, with_unit
 
 if TYPE_CHECKING:
     from repro.bench.rows import BenchmarkFile, Row
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *("Phase", "Precision", "Batch", "Step, 95 % interval", "95th percentile", "Samples/s"),
-    *("FLOP/s", "Of products", "Of memory", "Waits for input", "Peak memory"),
+    *("FLOP/s", "Of products", "Of memory", "Waits for input", "Peak memory", "Energy a sample"),
 )
 
 
@@ -65,6 +65,7 @@ class BenchmarkView:
 
     machines: list[MachineView]
     side_by_side: FigureView | None
+    columns: tuple[str, ...] = COLUMNS
 
 
 def benchmark_view(files: Mapping[str, BenchmarkFile]) -> BenchmarkView | None:
@@ -123,7 +124,8 @@ def _row(row: Row, reasons: Mapping[str, int]) -> RowView:
         share_of(row.matmul),
         share_of(row.memory),
         MISSING if row.waiting is None else f"{row.waiting:.0%}",
-        MISSING if row.peak_gb is None else f"{number(row.peak_gb, 2)} GB",
+        with_unit(number(row.peak_gb, 2), "GB"),
+        with_unit(number(row.joules_per_sample, 3), "J"),
     )
     marks = tuple(sorted(reasons[mark] for mark in row.marks))
     return RowView(row.title, tuple(zip(COLUMNS, texts, strict=True)), marks)

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from repro.bench import ceilings
+from repro.bench import ceilings, session
 from repro.bench.accept import with_table
 from repro.bench.rows import read_benchmarks, write_benchmarks
 from repro.cli import app
 
 ROOT = Path(__file__).parents[2]
+TOYS = ROOT / "tests" / "toy_studies" / "studies"
 
 
 def call(*arguments):
@@ -91,16 +92,18 @@ def test_the_readmes_table_is_what_the_results_say():
 
 
 @pytest.fixture
-def quick_ceilings(monkeypatch):
+def quick(monkeypatch):
+    """Small ceilings and few steps."""
     monkeypatch.setattr(ceilings, "SIZE", 64)
     monkeypatch.setattr(ceilings, "BYTES", 2**20)
+    monkeypatch.setattr(session, "MOST_SECONDS_A_PHASE", 0.3)
 
 
 @pytest.mark.slow
-def test_every_phase_of_a_study_is_timed_and_added_to_the_file(springs, tmp_path, quick_ceilings):
+def test_every_phase_of_a_study_is_timed_and_added_to_the_file(springs, tmp_path, quick):
     out = tmp_path / "rows.json"
     asked = [springs, "--variant", "faithful", "--preset", "paper", "--json", out, "--quiet"]
-    result = call(*asked, "--phase", "train,infer,data", "--time-budget", "20")
+    result = call(*asked)
     assert result.exit_code == 0, (result.stderr, result.exception)
     made = read_benchmarks(out)
     rows = {row.phase: row for row in made.rows}
@@ -114,17 +117,45 @@ def test_every_phase_of_a_study_is_timed_and_added_to_the_file(springs, tmp_path
     assert rows["data"].flops is None
     assert "Energy was not measured" in made.notes[0]
     assert str(tmp_path) not in out.read_text()
-    again = call(*asked, "--phase", "infer", "--batch", "8,max", "--time-budget", "5")
-    assert again.exit_code == 0, again.stderr
-    batches = [row.batch for row in read_benchmarks(out).rows if row.phase == "infer"]
-    assert batches[:3] == [16, 8, 16] or {8, 16, 32} <= set(batches)
-    assert any(row.largest for row in read_benchmarks(out).rows)
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_in_the_time_is_said(springs, quick_ceilings, monkeypatch):
-    from repro.bench import session
+def test_a_sweep_ends_with_the_reason_and_rows_are_added(springs, tmp_path, quick, monkeypatch):
+    out = tmp_path / "rows.json"
+    asked = [springs, "--variant", "faithful", "--preset", "smoke", "--phase", "infer"]
+    assert call(*asked, "--batch", "8", "--json", out).exit_code == 0
+    monkeypatch.setattr(session, "USABLE_MEMORY", 0.0)
+    assert call(*asked, "--batch", "4,max", "--json", out).exit_code == 0
+    rows = {row.batch: row for row in read_benchmarks(out).rows}
+    assert set(rows) == {4, 8}
+    assert "GB of memory" in rows[4].largest
 
+
+@pytest.mark.slow
+def test_a_batch_that_the_device_cannot_hold_ends_a_sweep_not_the_command(
+    springs, tmp_path, quick, monkeypatch
+):
+    from repro.bench import subject
+
+    answer = subject.Subject._answers
+
+    def holds_eight(self, x, n_steps):
+        if len(x) > 8:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+        return answer(self, x, n_steps)
+
+    monkeypatch.setattr(subject.Subject, "_answers", holds_eight)
+    out = tmp_path / "rows.json"
+    asked = [springs, "--variant", "faithful", "--preset", "smoke", "--phase", "infer,data"]
+    result = call(*asked, "--batch", "4,max", "--json", out)
+    assert result.exit_code == 0, (result.stderr, result.exception)
+    rows = {(row.phase, row.batch): row for row in read_benchmarks(out).rows}
+    assert set(rows) == {("infer", 4), ("infer", 8), ("data", 4)}
+    assert rows["infer", 8].largest == "the device's memory is full"
+
+
+@pytest.mark.slow
+def test_what_does_not_fit_in_the_time_is_said(springs, quick, monkeypatch):
     monkeypatch.setattr(session, "MOST_OF_WHAT_IS_LEFT", 0.0)
     result = call(springs, "--variant", "faithful", "--preset", "smoke", "--phase", "train")
     assert result.exit_code == 0
@@ -132,10 +163,19 @@ def test_what_does_not_fit_in_the_time_is_said(springs, quick_ceilings, monkeypa
     assert "too long" in result.stdout
 
 
+WITH_TOYS = """
+import sys
+import repro.studies
+repro.studies.__path__.append(sys.argv.pop(1))
+from repro.cli import main
+main()
+"""
+
+
 @pytest.mark.slow
-def test_two_devices_share_a_batch_under_jax(tmp_path):
+def test_two_devices_share_a_batch_under_jax(springs, tmp_path):
     out = tmp_path / "rows.json"
-    command = [sys.executable, "-m", "repro", "bench", "rheed_translator", "--devices", "2"]
+    command = [sys.executable, "-c", WITH_TOYS, str(TOYS), "bench", springs, "--devices", "2"]
     command += ["--variant", "improved", "--preset", "smoke", "--phase", "train", "--json", out]
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
