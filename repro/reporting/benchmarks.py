@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from repro.bench.summary import speedups
 from repro.bench.tables import machine_name, milliseconds, numbered, share_of
 from repro.reporting.formatting import MISSING, large, number, with_unit
 
@@ -60,29 +61,54 @@ class MachineView:
 
 
 @dataclass(frozen=True)
+class RatioView:
+    """Speed-ups of one program over another: a column a machine, a row a benchmark."""
+
+    machines: list[str]
+    source: str
+    rows: list[tuple[str, list[str]]]
+
+
+@dataclass(frozen=True)
 class BenchmarkView:
-    """All machines, and the figure that has them side by side."""
+    """All machines, the figure that has them side by side, and what is faster than what."""
 
     machines: list[MachineView]
     side_by_side: FigureView | None
+    ratios: RatioView | None
     columns: tuple[str, ...] = COLUMNS
 
 
-def benchmark_view(files: Mapping[str, BenchmarkFile]) -> BenchmarkView | None:
-    """Return what the report shows of files of benchmarks; None without any.
+def benchmark_view(
+    files: Mapping[str, BenchmarkFile], ratios: Mapping[str, dict[str, Any]]
+) -> BenchmarkView | None:
+    """Return what the report shows of benchmarks; None without any.
 
     Parameters
     ----------
     files : mapping
-        Files by their path within the page's folder.
+        Timings of networks by the file's path within the page's folder.
+    ratios : mapping
+        What `repro.bench.summary` wrote, in the same way.
     """
-    if not files:
+    if not (files or ratios):
         return None
     from repro.reporting.benchmark_figures import side_by_side
 
     machines = [_machine(source, file) for source, file in sorted(files.items())]
     caption = "Training at the papers' size, samples/s: a mark a machine."
-    return BenchmarkView(machines, _drawn("Machines", caption, side_by_side(files)))
+    together = _drawn("Machines", caption, side_by_side(files))
+    return BenchmarkView(machines, together, _ratios(ratios) if ratios else None)
+
+
+def _ratios(files: Mapping[str, dict[str, Any]]) -> RatioView:
+    devices = [content["machine"] for content in files.values()]
+    machines = [f"{d['gpu'] or d['processor']}, {d['cores']} cores" for d in devices]
+    rows = [
+        (name.replace("_", " "), [number(value, 3) for value in values])
+        for name, values in speedups(files.values()).items()
+    ]
+    return RatioView(machines, " ".join(files), rows)
 
 
 def _machine(source: str, file: BenchmarkFile) -> MachineView:

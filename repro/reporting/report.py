@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
@@ -46,6 +46,7 @@ def write_report(
     references: References | None = None,
     command: str | None = None,
     benchmarks: Mapping[Path, BenchmarkFile] | None = None,
+    ratios: Mapping[Path, dict[str, Any]] | None = None,
 ) -> Path:
     """Write the report of all records as one HTML file.
 
@@ -62,7 +63,9 @@ def write_report(
     command : str, optional
         The command that makes the page, for its footer.
     benchmarks : dict, optional
-        Files of benchmarks by path.
+        Timings of networks by path.
+    ratios : dict, optional
+        Programs beside each other, as `repro.bench.summary` wrote them, by path.
 
     Raises
     ------
@@ -70,7 +73,8 @@ def write_report(
         If a study's claims are damaged or the file cannot be written.
     """
     out = Path(out)
-    write_text(out, render(records, studies, out.parent, references, command, out.name, benchmarks))
+    page = render(records, studies, out.parent, references, command, out.name, benchmarks, ratios)
+    write_text(out, page)
     return out
 
 
@@ -82,12 +86,13 @@ def render(
     command: str | None = None,
     name: str = "report.html",
     benchmarks: Mapping[Path, BenchmarkFile] | None = None,
+    ratios: Mapping[Path, dict[str, Any]] | None = None,
 ) -> str:
     """Return the page; the same records give the same text.
 
     Parameters
     ----------
-    records, studies, references, command, benchmarks
+    records, studies, references, command, benchmarks, ratios
         As in `write_report`.
     base : Path
         The folder to which the paths of records are relative.
@@ -114,7 +119,8 @@ def render(
             failed=[run for study in shown for run in study.all_runs if run.failed],
             unanswered=any(study.unanswered for study in shown),
             benchmarks=benchmark_view(
-                {relative(path, base): file for path, file in (benchmarks or {}).items()}
+                {relative(path, base): file for path, file in (benchmarks or {}).items()},
+                {relative(path, base): file for path, file in (ratios or {}).items()},
             ),
             environments=views.environments(entries, base),
             rebuild=command or f"repro report --out {name}",
