@@ -59,8 +59,9 @@ def time_networks(
     backend: Annotated[
         str | None, typer.Option(help="Refuse another than this Keras backend.")
     ] = None,
-    way: Annotated[
-        str | None, typer.Option(help="How steps are taken [default: as in a training].")
+    steps: Annotated[
+        str | None,
+        typer.Option(metavar="WAY", help="one_by_one; under JAX on_device [default] or scan."),
     ] = None,
     time_budget: Annotated[
         float | None,
@@ -85,7 +86,7 @@ def time_networks(
         precisions=_listed(precision),
         batches=_listed(batch),
         devices=devices,
-        way=way,
+        way=steps,
     )
     _check_process(backend)
     display = SILENT if quiet else TerminalDisplay()

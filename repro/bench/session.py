@@ -16,6 +16,7 @@ from repro.display import SILENT, Display
 from repro.errors import ReproError
 from repro.study import Study, get_study, studies
 from repro.training.precision import check_precision
+from repro.training.ways import check_way
 
 if TYPE_CHECKING:
     from repro.bench.subject import Subject
@@ -78,6 +79,8 @@ class Wanted:
         for batch in self.batches:
             if batch != LARGEST and not (batch.isdecimal() and int(batch)):
                 raise ReproError(f"--batch {batch}: write whole numbers and max, as in 16,64,max.")
+        if self.way is not None:
+            check_way(self.way)
         if self.devices < 1:
             raise ReproError(f"{self.devices} devices: give a number of at least 1.")
         self._check_groups()

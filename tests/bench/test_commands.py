@@ -42,6 +42,7 @@ def refused(*arguments, status=2):
         (["mamba", "--batch", "16,most"], "16,64,max"),
         (["mamba", "--batch", "0"], "16,64,max"),
         (["mamba", "--devices", "0"], "at least 1"),
+        (["mamba", "--steps", "all"], "one_by_one, on_device, scan"),
         (["mamba", "--phase", ""], "at least one"),
         (["mamba", "--backend", "torch"], "KERAS_BACKEND=torch repro bench"),
     ],
