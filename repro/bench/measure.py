@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from repro.bench.ceilings import MEMORY, Ceilings, matmul_label
-from repro.bench.device import usable_cores
+from repro.bench.device import gpu_name, usable_cores
 from repro.bench.flops import Cost
 from repro.bench.rows import METHOD, Ceiling, Phase, Row, Times
 from repro.bench.subject import READY, WHOLE, Subject
@@ -70,8 +70,9 @@ def time_phase(
     kinds = [] if phase == "data" else [COMPUTED_IN[subject.policy], MEMORY]
     before = {kind: ceilings.before(kind) for kind in kinds}
     with _telling_full_memory(), subject.programs(phase, batch) as programs:
-        first, again = warm_up(programs)
-        n_steps = steps_within(seconds, again, subject.most_steps(batch), limit)
+        at_once = subject.steps_at_once(phase, batch)
+        first, again = warm_up(programs, at_once)
+        n_steps = steps_within(seconds, again, subject.most_steps(batch), limit, at_once)
         with watching(workers) as seen:
             taken = take_turns(programs, n_steps)
     around = {kind: (before[kind], ceilings.after(kind), ceilings.best[kind]) for kind in kinds}
@@ -92,7 +93,7 @@ def time_phase(
         waiting = max(0.0, 1 - ready.median / whole.median)
         facts |= {"way": subject.way, "ready_seconds": ready, "waiting": waiting}
     if phase != "data":
-        facts |= _held_against(subject, phase, batch, ready, around)
+        facts |= _held_against(subject, phase, batch, ready, around, workers)
     row = Row(**facts)
     return row.model_copy(update={"marks": marks(row)})
 
@@ -138,8 +139,10 @@ def _held_against(
     batch: int,
     times: Times,
     around: dict[str, tuple[float, float, float]],
+    workers: int,
 ) -> dict[str, Any]:
-    """Return the network's rates and its shares of the ceilings, those of some times a step."""
+    """Return the network's rates, and its shares of the ceilings of all devices together."""
+    n_devices = workers if gpu_name() else 1  # on a processor they share its cores
     dtype, cost = COMPUTED_IN[subject.policy], subject.cost
     flops = n_bytes = None
     if cost is not None:
@@ -147,8 +150,8 @@ def _held_against(
         n_bytes = moved_bytes(cost, phase, batch, dtype, subject.recipe.optimizer) / times.median
     return {
         "flops_per_second": flops,
-        "matmul": _ceiling(matmul_label(dtype), flops, around[dtype]),
-        "memory": _ceiling(MEMORY, n_bytes, around[MEMORY]),
+        "matmul": _ceiling(matmul_label(dtype), flops, around[dtype], n_devices),
+        "memory": _ceiling(MEMORY, n_bytes, around[MEMORY], n_devices),
     }
 
 
@@ -174,9 +177,11 @@ def moved_bytes(cost: Cost, phase: Phase, batch: int, dtype: str, optimizer: str
     return TRAINING_COST * samples + 4 * WEIGHT_PASSES[optimizer] * cost.parameters
 
 
-def _ceiling(name: str, reached: float | None, around: tuple[float, float, float]) -> Ceiling:
+def _ceiling(
+    name: str, reached: float | None, around: tuple[float, float, float], n_devices: int
+) -> Ceiling:
     before, after, best = around
-    rate = max(before, after)
+    rate = n_devices * max(before, after)
     share = None if reached is None else reached / rate
     return Ceiling(name=name, rate=rate, share=share, variation=1 - min(before, after) / best)
 

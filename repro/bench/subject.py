@@ -16,10 +16,10 @@ from repro.bench.timing import MOST_STEPS, Epoch
 from repro.datasets.batches import Batches, gather
 from repro.errors import ReproError
 from repro.training.recipe import Recipe, is_compiled
-from repro.training.steps import Steps, steps_of
-from repro.training.ways import check_way
+from repro.training.steps import STEPS_PER_SCAN, Steps, steps_of
+from repro.training.ways import SCAN, check_way
 
-EPOCH_BYTES = 2**29  # most that the samples of an epoch take
+EPOCH_BYTES = 2**30  # most that the samples of an epoch take
 SCHEDULED_STEPS = 10**6  # an epoch's, by the schedule of the learning rate
 READY, WHOLE = "ready", "whole"
 
@@ -98,6 +98,11 @@ class Subject:
         """Return how many steps an epoch may have for its samples to fit in memory."""
         sample = sum(array.nbytes for array in keras.tree.flatten(self.example))
         return max(1, min(MOST_STEPS, EPOCH_BYTES // (batch * sample)))
+
+    def steps_at_once(self, phase: str, batch: int) -> int:
+        """Return the fewest steps that can be timed: those of one call of the device."""
+        is_scan = phase == "train" and self.way == SCAN
+        return min(STEPS_PER_SCAN, self.most_steps(batch)) if is_scan else 1
 
     def _answers(self, x: Any, n_steps: int) -> Iterator[int]:
         for _ in range(n_steps):

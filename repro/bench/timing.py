@@ -14,7 +14,7 @@ from repro.errors import ReproError
 Epoch = Callable[[int], Iterator[int]]  # of a number of steps; yields how many are newly done
 CONFIDENCE = 0.95
 ROUNDS = 2
-MOST_STEPS = 64  # of an epoch
+MOST_STEPS = 1024  # of an epoch
 WARMING_UP = 1  # pieces at an epoch's start that do not count, where there are enough
 ENOUGH_PIECES = 4
 
@@ -23,42 +23,61 @@ class NotTimed(ReproError):
     """Says why something that was asked for is not timed."""
 
 
-def warm_up(programs: Mapping[str, Epoch]) -> tuple[float, float]:
-    """Run a step of each program twice.
+def warm_up(programs: Mapping[str, Epoch], at_once: int = 1) -> tuple[float, float]:
+    """Run the fewest steps of each program twice.
+
+    Parameters
+    ----------
+    programs : mapping
+        What is timed.
+    at_once : int
+        The fewest steps, which are one call of the device [1].
 
     Returns
     -------
     first_seconds : float
-        What the first steps took, compilation included [s].
-    step_seconds : float
-        What the second steps took, all programs together [s].
+        What they took first, compilation included, all programs together [s].
+    again_seconds : float
+        What they took the second time [s].
     """
-    first, second = (sum(sum(_pieces(epoch, 1)) for epoch in programs.values()) for _ in range(2))
-    return first, second
+
+    def run() -> float:
+        begin = perf_counter()
+        for epoch in programs.values():
+            _pieces(epoch, at_once)
+        return perf_counter() - begin
+
+    return run(), run()
 
 
-def steps_within(seconds: float, step_seconds: float, most: int, limit: float) -> int:
-    """Return how many steps each epoch of `take_turns` may have.
+def steps_within(
+    seconds: float, fewest_seconds: float, most: int, limit: float, at_once: int = 1
+) -> int:
+    """Return how many steps each epoch of `take_turns` may have, a multiple of the fewest.
 
     Parameters
     ----------
     seconds : float
         How long all of it should take [s].
-    step_seconds : float
-        As `warm_up` says [s].
+    fewest_seconds : float
+        What the fewest steps of all programs take [s].
     most : int
         Most steps for other reasons [1].
     limit : float
         How long the fewest steps may take, if they take longer than that [s].
+    at_once : int
+        The fewest steps [1].
 
     Raises
     ------
     NotTimed
         If they take longer still.
     """
-    if ROUNDS * step_seconds > limit:
-        raise NotTimed(f"a step takes {step_seconds:.2g} s, too long for the time that was left")
-    return max(1, min(int(seconds / (ROUNDS * max(step_seconds, 1e-9))), most))
+    if ROUNDS * fewest_seconds > limit:
+        step = fewest_seconds / at_once
+        raise NotTimed(f"a step takes {step:.2g} s, too long for the time that was left")
+    fitting = int(seconds / (ROUNDS * max(fewest_seconds, 1e-9)))
+    return at_once * max(1, min(fitting, most // at_once))
 
 
 def take_turns(programs: Mapping[str, Epoch], n_steps: int) -> dict[str, list[float]]:

@@ -174,12 +174,16 @@ main()
 
 
 @pytest.mark.slow
-def test_two_devices_share_a_batch_under_jax(springs, tmp_path):
+@pytest.mark.parametrize(
+    ("option", "workers", "way"), [("--devices=2", 2, "on_device"), ("--steps=scan", 1, "scan")]
+)
+def test_steps_on_the_device_are_timed_under_jax(springs, tmp_path, option, workers, way):
     out = tmp_path / "rows.json"
-    command = [sys.executable, "-c", WITH_TOYS, str(TOYS), "bench", springs, "--devices", "2"]
-    command += ["--variant", "improved", "--preset", "smoke", "--phase", "train", "--json", out]
+    command = [sys.executable, "-c", WITH_TOYS, str(TOYS), "bench", springs, option, "--json", out]
+    command += ["--variant", "improved", "--preset", "smoke", "--phase", "train"]
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     (row,) = read_benchmarks(out).rows
-    assert (row.backend, row.workers, row.way) == ("jax", 2, "on_device")
+    assert (row.backend, row.workers, row.way) == ("jax", workers, way)
+    assert row.seconds.median < 0.1 * row.first_seconds, "the compilation is not in it"

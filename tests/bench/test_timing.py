@@ -21,6 +21,7 @@ def test_few_times_give_their_whole_range():
 def test_steps_fill_the_time_and_no_more():
     assert steps_within(10.0, 1.0, 64, limit=100) == 10 // ROUNDS
     assert steps_within(10.0, 20.0, 64, limit=100) == 1
+    assert steps_within(10.0, 1.0, 300, limit=100, at_once=64) == 4 * 64
     with pytest.raises(NotTimed, match="too long"):
         steps_within(10.0, 60.0, 64, limit=100)
 
