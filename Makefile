@@ -2,16 +2,19 @@
 # make reproduce  every study at the smoke preset, then the report and the table of claims
 # make horovod    Horovod, built for the TensorFlow in .venv; the wheel is kept for the next time
 # make test       every test, two files at a time; make test-fast leaves out what takes long
-# make bench | lint | report
+# make bench          times every network on this machine, a quarter of an hour or less
+# make bench-ratios   the benchmarks that hold one program against another, Horovod's included
+# make lint | report
 PYTHON ?= python3
 BIN := .venv/bin
 RESULTS := results/latest
-BENCHMARKS ?= results/benchmarks.json
+BENCHMARKS ?= results/latest/benchmarks.json
+RATIOS ?= results/latest/ratios.json
 # One process a core; the tests of a file stay together and share what they build.
 TEST_PROCESSES ?= --numprocesses logical --dist loadfile --no-loadscope-reorder
 HOROVOD_NEEDS := cloudpickle cmake packaging pip psutil pyyaml setuptools wheel
 
-.PHONY: setup reproduce report horovod test test-fast browser bench lint
+.PHONY: setup reproduce report horovod test test-fast browser bench bench-ratios lint
 .DELETE_ON_ERROR:
 
 setup: .setup-stamp
@@ -59,11 +62,15 @@ test: setup browser horovod
 test-fast: setup
 	$(BIN)/python -m pytest $(TEST_PROCESSES) -m 'not slow' $(PYTEST_ARGS)
 
-# Times go to the file BENCHMARKS, which a run of a part (PYTEST_ARGS='-k NAME') replaces too.
-bench: setup horovod
+# Rows are added to the file BENCHMARKS; BENCH_ARGS='mamba --phase train' times a part.
+bench: setup
+	$(BIN)/repro bench $(BENCH_ARGS) --json $(BENCHMARKS)
+
+# Ratios go to the file RATIOS, which a run of a part (PYTEST_ARGS='-k NAME') replaces too.
+bench-ratios: setup horovod
 	@set -e; raw=$$(mktemp); trap 'rm -f "$$raw"' EXIT; \
 	$(BIN)/python -m pytest benchmarks --benchmark-json="$$raw" $(PYTEST_ARGS); \
-	$(BIN)/python -m repro.bench.summary "$$raw" $(BENCHMARKS)
+	$(BIN)/python -m repro.bench.summary "$$raw" $(RATIOS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -109,8 +109,8 @@ def abtem():
 def test_numpy_against_abtem(benchmark, abtem, grid, take_turns):
     """13 probes through 52 slices, from the same potential.
 
-    ``times_abtem`` is of the waves alone, what they need being made before (abTEM makes it on the
-    way: its time is taken apart and left out), as a data set uses each function many times.
+    ``speedup_over_abtem`` is of the waves alone, what they need being made before (abTEM makes it
+    on the way: its time is taken apart and left out), as a data set uses each function many times.
     """
     line = Line(grid)
     functions, probes = line.prepare()
@@ -126,8 +126,8 @@ def test_numpy_against_abtem(benchmark, abtem, grid, take_turns):
         )
     benchmark.extra_info |= {
         "probe_slices_per_second": line.n_probe_slices / seconds["waves"],
-        "times_abtem": (seconds["abtem"] - seconds["abtem_preparation"]) / seconds["waves"],
-        "times_abtem_with_preparation": seconds["abtem"]
+        "speedup_over_abtem": (seconds["abtem"] - seconds["abtem_preparation"]) / seconds["waves"],
+        "speedup_over_abtem_with_preparation": seconds["abtem"]
         / (seconds["waves"] + seconds["preparation"]),
     }
 
@@ -151,7 +151,7 @@ def test_mkl_against_scipy_transforms(benchmark, grid, take_turns):
 
     with threadpool_limits(1):
         seconds = take_turns(mkl=with_mkl, scipy=with_scipy)
-    benchmark.extra_info["times_scipy"] = seconds["scipy"] / seconds["mkl"]
+    benchmark.extra_info["speedup_over_scipy"] = seconds["scipy"] / seconds["mkl"]
 
 
 def scipys(transform):
@@ -179,7 +179,7 @@ def test_jax_against_numpy(benchmark, grid, take_turns):
     benchmark.extra_info |= {
         "platform": jax.default_backend(),
         "probe_slices_per_second": line.n_probe_slices / seconds["jax"],
-        "times_numpy": seconds["numpy"] / seconds["jax"],
+        "speedup_over_numpy": seconds["numpy"] / seconds["jax"],
     }
 
 
@@ -234,7 +234,7 @@ def test_two_processes_against_one(benchmark, monkeypatch, take_turns):
                 done.result()
 
         seconds = take_turns(two=lambda: at_once(2), one=lambda: at_once(1))
-    benchmark.extra_info["times_one_process"] = 2 * seconds["one"] / seconds["two"]
+    benchmark.extra_info["speedup_over_one_process"] = 2 * seconds["one"] / seconds["two"]
 
 
 # Training
@@ -275,7 +275,7 @@ def test_training_step_against_plain_keras_bfloat16_and_xla(benchmark, take_turn
     )
     benchmark.extra_info |= {
         "examples_per_second": CLASS_BATCH / seconds["ours"],
-        "times_plain_keras": seconds["plain"] / seconds["ours"],
-        "times_bfloat16": seconds["bfloat16"] / seconds["ours"],
-        "times_xla": seconds["xla"] / seconds["ours"],
+        "speedup_over_plain_keras": seconds["plain"] / seconds["ours"],
+        "speedup_of_bfloat16": seconds["ours"] / seconds["bfloat16"],
+        "speedup_without_xla": seconds["xla"] / seconds["ours"],
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from repro.bench.commands import bench_app
 from repro.errors import GateFailed, ReproError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ app = typer.Typer(
 )  # fmt: skip
 data_app = typer.Typer(help="Build, verify and describe data sets.", **SETTINGS)
 app.add_typer(data_app, name="data")
+app.add_typer(bench_app, name="bench")
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A study; see `repro list`.")]
 Preset = Annotated[str, typer.Option(help="Scale of the run: smoke, desk or paper.")]

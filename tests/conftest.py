@@ -1,4 +1,4 @@
-"""Two studies as small as can be, put beside the others from outside; a browser."""
+"""Two studies as small as can be, put beside the others from outside; benchmarks; a browser."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import repro.studies
+from repro.bench.rows import BenchmarkFile, Ceiling, Row, Times
 from repro.datasets.spec import specs_folder
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -68,3 +69,73 @@ def browser():
         running = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
         yield running
         running.close()
+
+
+def times(median=0.1, spread=0.05, steps=20):
+    return Times(
+        median=median,
+        low=median * (1 - spread),
+        high=median * (1 + spread),
+        p95=median * (1 + 2 * spread),
+        steps=steps,
+    )
+
+
+@pytest.fixture(scope="session")
+def bench_row():
+    """Return a function that makes a row; what is given replaces what is usual."""
+
+    def make(seconds=0.1, **changes):
+        facts = {
+            "study": "mamba",
+            "variant": "faithful",
+            "preset": "paper",
+            "network": "real",
+            "stands_for": ["real", "imag"],
+            "phase": "train",
+            "precision": "float32",
+            "backend": "tensorflow",
+            "way": "one_by_one",
+            "batch": 32,
+            "definition": "abc",
+            "parameters": 100,
+            "flops": 10**9,
+            "seconds": times(seconds),
+            "samples_per_second": 32 / seconds,
+            "first_seconds": 2.0,
+            "ready_seconds": times(seconds * 0.9),
+            "waiting": 0.1,
+            "flops_per_second": 3 * 32e9 / seconds,
+            "matmul": Ceiling(name="FP32", rate=2e12, share=0.48, variation=0.01),
+            "memory": Ceiling(name="memory", rate=2e10, share=0.2, variation=0.02),
+            "peak_gb": 1.5,
+        }
+        return Row(**facts | changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bench_file():
+    """Return a function that makes a file of rows."""
+
+    def make(*rows, **changes):
+        machine = {
+            "python": "3.11.7",
+            "packages": {"keras": "3.15.1"},
+            "processor": "Test processor",
+            "cores": 2,
+            "memory_gb": 8.0,
+            "gpu": None,
+            "backend": "tensorflow",
+            "threads": 2,
+        }
+        facts = {
+            "machine": machine | changes.pop("machine", {}),
+            "code": "c0de",
+            "date": "2026-01-02",
+            "command": "repro bench",
+        }
+        return BenchmarkFile(rows=list(rows), **facts | changes)
+
+    return make

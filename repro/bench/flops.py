@@ -30,10 +30,14 @@ class Cost:
         Weights, those that are not trained included.
     flops : int
         Floating-point operations of one forward pass of one sample.
+    moved : int
+        Numbers that the counted layers read and write in that pass, weights aside: the least that
+        goes through memory if all else is fused with them.
     """
 
     parameters: int
     flops: int
+    moved: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,12 @@ def network_cost(model: Any, inputs: Any = None) -> Cost:
         known here, or was not called.
     """
     calls = _recorded_calls(model, _zeros(model) if inputs is None else inputs)
-    flops, counted = 0, set()
+    flops, moved, counted = 0, 0, set()
     for call in calls:
         formula = _formula(call.layer)
         if formula is not None:
             flops += formula(call)
+            moved += sum(map(math.prod, [*call.inputs, call.output]))
             counted |= _own_weights(call.layer)
     uncounted = [w.path for w in model.trainable_weights if id(w) not in counted]
     if uncounted:
@@ -78,7 +83,7 @@ def network_cost(model: Any, inputs: Any = None) -> Cost:
             f"to a kind of layer without a formula in repro/bench/flops.py, or to a layer that "
             f"is never called; add a formula there."
         )
-    return Cost(parameters=int(model.count_params()), flops=int(flops))
+    return Cost(parameters=int(model.count_params()), flops=int(flops), moved=int(moved))
 
 
 def _zeros(model: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from repro.files import read_json, write_text
 # Those of `repro.bench.device.sysinfo`: what else a file says of its machine may name its owner.
 MACHINE_FACTS = ("python", "packages", "processor", "cores", "memory_gb", "gpu")
 DIGITS = 4
+WHERE = ("benchmarks/ratios/*.json", "ratios.json")  # under a folder of results
+SPEEDUP = "speedup"  # how the names of figures begin that say which program is faster
 
 
 def summarise(raw: dict[str, Any]) -> dict[str, Any]:
@@ -65,6 +68,37 @@ def write_summary(raw_file: str | Path, out: str | Path) -> None:
     """
     raw = read_json(Path(raw_file), "write it with pytest benchmarks --benchmark-json=FILE")
     write_text(Path(out), json.dumps(summarise(raw), indent=1, ensure_ascii=False) + "\n")
+
+
+def find_ratios(folders: Iterable[Path]) -> dict[Path, dict[str, Any]]:
+    """Read the small files in folders of results, by path.
+
+    Raises
+    ------
+    ReproError
+        If one of them is damaged.
+    """
+    paths = sorted({p for folder in folders for pattern in WHERE for p in folder.glob(pattern)})
+    found = {path: read_json(path, "make it anew with `make bench-ratios`") for path in paths}
+    for path, content in found.items():
+        if not isinstance(content, dict) or not content.keys() >= {"machine", "benchmarks"}:
+            raise ReproError(f"{path} has no ratios: make it anew with `make bench-ratios`.")
+    return found
+
+
+def speedups(files: Iterable[Mapping[str, Any]]) -> dict[str, list[float | None]]:
+    """Return every speed-up, one a file, by its benchmark and name; None where a file lacks it."""
+    of_files = [
+        {
+            f"{benchmark.removeprefix('test_')}: {name}": value
+            for benchmark, figures in content["benchmarks"].items()
+            for name, value in figures.items()
+            if name.startswith(SPEEDUP)
+        }
+        for content in files
+    ]
+    names = sorted({name for figures in of_files for name in figures})
+    return {name: [figures.get(name) for figures in of_files] for name in names}
 
 
 def _measured(benchmark: dict[str, Any]) -> dict[str, Any]:

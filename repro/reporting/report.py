@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
 
 from repro.files import write_text
 from repro.reporting import views
+from repro.reporting.benchmarks import benchmark_view
 from repro.reporting.forest import forest
 from repro.reporting.formatting import STATUSES, breakable, unbroken
 from repro.reporting.opening import SCALES, summarise
 from repro.reporting.tables import Entries, relative
 
 if TYPE_CHECKING:
+    from repro.bench.rows import BenchmarkFile
     from repro.reporting.views import References
     from repro.study import Study
 
@@ -43,6 +45,8 @@ def write_report(
     out: Path,
     references: References | None = None,
     command: str | None = None,
+    benchmarks: Mapping[Path, BenchmarkFile] | None = None,
+    ratios: Mapping[Path, dict[str, Any]] | None = None,
 ) -> Path:
     """Write the report of all records as one HTML file.
 
@@ -58,6 +62,10 @@ def write_report(
         Published training curves by study and task; by default those that the studies know.
     command : str, optional
         The command that makes the page, for its footer.
+    benchmarks : dict, optional
+        Timings of networks by path.
+    ratios : dict, optional
+        Programs beside each other, as `repro.bench.summary` wrote them, by path.
 
     Raises
     ------
@@ -65,7 +73,8 @@ def write_report(
         If a study's claims are damaged or the file cannot be written.
     """
     out = Path(out)
-    write_text(out, render(records, studies, out.parent, references, command, out.name))
+    page = render(records, studies, out.parent, references, command, out.name, benchmarks, ratios)
+    write_text(out, page)
     return out
 
 
@@ -76,12 +85,14 @@ def render(
     references: References | None = None,
     command: str | None = None,
     name: str = "report.html",
+    benchmarks: Mapping[Path, BenchmarkFile] | None = None,
+    ratios: Mapping[Path, dict[str, Any]] | None = None,
 ) -> str:
     """Return the page; the same records give the same text.
 
     Parameters
     ----------
-    records, studies, references, command
+    records, studies, references, command, benchmarks, ratios
         As in `write_report`.
     base : Path
         The folder to which the paths of records are relative.
@@ -107,6 +118,10 @@ def render(
             studies=shown,
             failed=[run for study in shown for run in study.all_runs if run.failed],
             unanswered=any(study.unanswered for study in shown),
+            benchmarks=benchmark_view(
+                {relative(path, base): file for path, file in (benchmarks or {}).items()},
+                {relative(path, base): file for path, file in (ratios or {}).items()},
+            ),
             environments=views.environments(entries, base),
             rebuild=command or f"repro report --out {name}",
         )

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from repro.bench.rows import find_benchmarks
+from repro.bench.summary import find_ratios
 from repro.errors import GateFailed, ReproError
 from repro.evaluation.gates import GateResult, check_gates
 from repro.evaluation.records import Carried, Record, read_record, write_record
@@ -206,7 +208,8 @@ def find_records(folders: list[Path]) -> list[tuple[Path, Record]]:
 
 def report(folders: list[Path], out: Path) -> Path:
     """Write the report of all records under some folders as one HTML file."""
-    return write_report(find_records(folders), studies(), out)
+    speed = {"benchmarks": find_benchmarks(folders), "ratios": find_ratios(folders)}
+    return write_report(find_records(folders), studies(), out, **speed)
 
 
 def judged_claims(folders: list[Path]) -> list[ClaimRow]:

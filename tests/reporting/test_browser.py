@@ -1,11 +1,13 @@
 """The report as a reader sees it: opened from the disk in a real browser."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from repro.bench.summary import find_ratios
 from repro.reporting.figures import Curve
 from repro.reporting.report import write_report
 
@@ -16,11 +18,20 @@ OPEN_ALL = "document.querySelectorAll('details').forEach(details => { details.op
 
 
 @pytest.fixture(scope="module")
-def reports(gallery):
+def reports(gallery, bench_row, bench_file):
     folder, entries, studies = gallery
+    rows = [bench_row(batch=2**i, marks=["a ceiling varied"]) for i in range(3)]
+    timings = {folder / "a.json": bench_file(*rows, bench_row(phase="infer"))}
     reference = {("rods", "real"): Curve("published curve", (1, 2, 30), (0.21, 0.18, 0.124))}
     return {
-        "full": write_report(entries, studies, folder / "report.html", reference),
+        "full": write_report(
+            entries,
+            studies,
+            folder / "report.html",
+            reference,
+            benchmarks=timings,
+            ratios=find_ratios([Path(__file__).parents[2] / "results"]),
+        ),
         "no records": write_report([], studies, folder / "empty.html"),
     }
 
@@ -84,7 +95,7 @@ def test_figures_are_decoded_and_described(visit):
     page = visit()
     page.evaluate(OPEN_ALL)
     images = page.locator("img")
-    assert images.count() == 8
+    assert images.count() == 11
     page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
     for image in images.all():
         assert image.evaluate("image => image.naturalWidth") > 0

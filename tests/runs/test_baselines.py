@@ -93,7 +93,7 @@ def figure(name, metric):
     """
     machine, _, benchmark = name.rpartition("/")
     if benchmark.startswith("test_"):
-        file = ROOT / "results" / f"benchmarks{machine and '_' + machine}.json"
+        file = ROOT / "results" / "benchmarks" / "ratios" / f"{machine or 'xeon'}.json"
         return json.loads(file.read_text())["benchmarks"][benchmark][metric]
     return np.mean([*read_record(RECORDS / name / "record.json").metrics[metric].values.values()])
 
