@@ -95,6 +95,10 @@ Steps = Annotated[
     str | None,
     typer.Option(metavar="WAY", help="one_by_one; under JAX on_device [default] or scan."),
 ]
+TimeBudget = Annotated[
+    float | None,
+    typer.Option(min=1, metavar="SECONDS", help="Stop in time; the same command goes on."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Records = Annotated[
@@ -221,10 +225,12 @@ def train(
     devices: Devices = 1,
     timeout: Timeout = None,
     steps: Steps = None,
+    time_budget: TimeBudget = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a study's networks; the same command again resumes."""
     _limit_threads(threads)
+    from repro.runs.budget import Stopped
     from repro.runs.whole import prepare_and_train
     from repro.training.launchers import launched_as_leader
 
@@ -233,12 +239,12 @@ def train(
         precision=precision, xla=xla, deterministic=deterministic,
     )  # fmt: skip
     folder = out or _default_folder(choices)
-    prepare_and_train(
+    outcome = prepare_and_train(
         choices, _seeds(seed, seeds), folder, data, workers, _display(quiet), devices, timeout,
-        steps,
+        steps, time_budget,
     )  # fmt: skip
     if launched_as_leader():
-        print(folder)
+        print(outcome.said if isinstance(outcome, Stopped) else folder)
 
 
 @app.command()
@@ -278,23 +284,27 @@ def run(
     devices: Devices = 1,
     timeout: Timeout = None,
     steps: Steps = None,
+    time_budget: TimeBudget = None,
     quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
     """Go the whole way: data, training, evaluation, figures, verdicts, record."""
     _limit_threads(threads)
     from repro.runs import whole
+    from repro.runs.budget import Stopped
 
     choices = _choices(
         study=study, variant=variant, preset=preset, experiment=experiment, settings=settings,
         precision=precision, xla=xla, deterministic=deterministic,
     )  # fmt: skip
-    record = whole.run(
+    outcome = whole.run(
         choices, _seeds(seed, seeds), out or _default_folder(choices), data, workers,
-        _display(quiet), devices, timeout, steps,
+        _display(quiet), devices, timeout, steps, time_budget,
     )  # fmt: skip
-    if record is not None:
-        _print_record(record, json)
+    if isinstance(outcome, Stopped):
+        _print(outcome.facts, json, lambda: outcome.said)
+    elif outcome is not None:
+        _print_record(outcome, json)
 
 
 @app.command()

@@ -19,11 +19,14 @@ import repro.studies
 from repro.errors import ReproError
 
 PACKAGE = Path(repro.__file__).parent
-# These build, show, use or time a result, or judge its record, and cannot alter it.
+# These build, show, use or time a result, stop and resume its work, carry it elsewhere or judge its
+# record, and cannot alter it.
 WITHOUT_EFFECT = (
     *("bench", "install", "reporting", "cli.py", "__main__.py"),
     *("display.py", "evaluation/gates.py", "evaluation/regression.py"),
     *("runs/apply.py", "runs/baselines.py", "runs/reproduce.py"),
+    *("runs/budget.py", "runs/merging.py", "runs/parts.py", "runs/queue.py"),
+    "training/deadline.py",
 )
 # Of a study: what uses a trained run, and which no other file of the study imports.
 FOR_USERS = ("page", "apply.py")

@@ -259,10 +259,15 @@ def judged_by(given: Given, trained_on: Dataset, out: Path) -> Dataset:
 
 
 def _build_once(study: Study, choices: Choices, own: Path, workers: int, display: Display) -> None:
-    if not own.exists():
-        start = time.perf_counter()
+    if own.exists():
+        return
+    start, taken = time.perf_counter(), own.parent / BUILD_TIME_FILE
+    before = float(taken.read_text()) if taken.exists() else 0.0  # of a build that was stopped
+    try:
         build_data(study, choices, own, workers, display)
-        write_text(own.parent / BUILD_TIME_FILE, f"{time.perf_counter() - start:.3f}\n")
+    finally:
+        if own.parent.is_dir():
+            write_text(taken, f"{before + time.perf_counter() - start:.3f}\n")
 
 
 def _import_once(given: Given, choices: Choices, own: Path) -> None:

@@ -14,6 +14,7 @@ from repro.runs.folder import RunFile, claim_folder
 from repro.runs.run import WEIGHTS_NEEDED, Run, weights_hash
 from repro.seeds import integer_seed
 from repro.study import Task
+from repro.training.deadline import NEVER, Deadline
 from repro.training.progress import RunProgress
 from repro.training.world import ALONE, World
 
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 
 
 def train(
-    run: Run, display: Display = SILENT, world: World = ALONE, way: str | None = None
+    run: Run,
+    display: Display = SILENT,
+    world: World = ALONE,
+    way: str | None = None,
+    progress: RunProgress | None = None,
+    deadline: Deadline = NEVER,
 ) -> None:
     """Train every network of a run for each seed; called again, resume.
 
@@ -36,23 +42,29 @@ def train(
         The processes that train together.
     way : str, optional
         How steps are taken, as `repro.training.ways.check_way` takes it.
+    progress : RunProgress, optional
+        What counts the samples that are through; by default a new one.
+    deadline : Deadline
+        Before it the training stops, with the state of a whole epoch written.
 
     Raises
     ------
     ReproError
-        If the folder holds a run of another configuration, the ranks differ in code, data or
-        configuration, or the loss is no longer finite.
+        If the folder holds a run of another configuration or of other code, the ranks differ in
+        code, data or configuration, or the loss is no longer finite.
+    TimeIsUp
+        If the next epoch would end after the deadline.
     """
     from repro.training.precision import enable_determinism
 
     if run.choices.deterministic:
         enable_determinism()
-    progress = RunProgress(samples_to_train(run), display.quiet)
+    progress = progress or RunProgress(samples_to_train(run), display.quiet)
     for seed in run.seeds:
         file = run.file(seed)
         world.agree(_facts(file))
         world.lead(partial(claim_folder, run.folder, file))
-        _train_seed(run, file, display, world, progress, way)
+        _train_seed(run, file, display, world, progress, way, deadline)
 
 
 def samples_to_train(run: Run) -> list[int]:
@@ -69,13 +81,14 @@ def _train_seed(
     world: World,
     progress: RunProgress,
     way: str | None,
+    deadline: Deadline,
 ) -> None:
     needed = {name for task in run.tasks.values() for name in task.needs}
     models: dict[str, keras.Model] = {}
     for name, task in run.tasks.items():
         display.announce(f"{run.study.name} {run.choices.variant}, seed {file.seed}: train {name}")
         folder = run.network_folder(file.seed, name)
-        model = train_task(task, models, run.dataset, folder, file, world, progress, way)
+        model = train_task(task, models, run.dataset, folder, file, world, progress, way, deadline)
         if name in needed:
             models[name] = model
 
@@ -89,6 +102,7 @@ def train_task(
     world: World = ALONE,
     progress: RunProgress | None = None,
     way: str | None = None,
+    deadline: Deadline = NEVER,
 ) -> keras.Model:
     """Train one network, or go on where its training was stopped; return it.
 
@@ -110,6 +124,8 @@ def train_task(
         Of the run that the network is part of; by default nothing is shown.
     way : str, optional
         How steps are taken, as `repro.training.ways.check_way` takes it.
+    deadline : Deadline
+        Before it the training stops.
 
     Raises
     ------
@@ -143,6 +159,7 @@ def train_task(
         renew=task.renew,
         progress=progress,
         way=way,
+        deadline=deadline,
     )
     return model
 

@@ -9,6 +9,7 @@ from repro.display import SILENT, Display
 from repro.errors import ReproError
 from repro.evaluation.records import Record
 from repro.runs import data as data_stage
+from repro.runs.budget import BudgetTooShort, Slice, Stopped
 from repro.runs.choices import Choices
 from repro.runs.evaluation import evaluate
 from repro.runs.folder import run_files_of
@@ -16,6 +17,7 @@ from repro.runs.record import write_failure
 from repro.runs.run import Run
 from repro.runs.training import train
 from repro.study import get_study
+from repro.training.deadline import TimeIsUp
 from repro.training.launchers import launched_as_leader
 from repro.training.ways import check_way
 from repro.training.world import World
@@ -31,29 +33,36 @@ def run(
     devices: int = 1,
     timeout_s: float | None = None,
     way: str | None = None,
-) -> Record | None:
+    budget_s: float | None = None,
+) -> Record | Stopped | None:
     """Go the whole way from the data spec to the record; called again, resume.
 
     Parameters
     ----------
-    choices, seeds, out, data, workers, display, devices, timeout_s, way
+    choices, seeds, out, data, workers, display, devices, timeout_s, way, budget_s
         As `prepare_and_train` takes them.
 
     Returns
     -------
-    Record or None
-        The record; none on the ranks of a job that do not lead.
+    Record, Stopped or None
+        The record, or how far the run is if its time is up; none on the ranks of a job that do
+        not lead.
 
     Raises
     ------
     ReproError
         If a stage fails; what was done stays, and a record says why the run failed.
     """
+    slice_ = Slice(choices, out, budget_s)
     try:
-        made = prepare_and_train(
-            choices, seeds, out, data, workers, display, devices, timeout_s, way
+        made = _prepare_and_train(
+            slice_, choices, seeds, out, data, workers, display, devices, timeout_s, way
         )
-        return evaluate(made, display) if launched_as_leader() else None
+        if not launched_as_leader():
+            return None
+        return made if isinstance(made, Stopped) else _evaluate(slice_, made, display)
+    except BudgetTooShort:
+        raise  # the run has not failed
     except ReproError as error:
         if launched_as_leader():
             _record_failure(choices, out, data, str(error))
@@ -70,7 +79,8 @@ def prepare_and_train(
     devices: int = 1,
     timeout_s: float | None = None,
     way: str | None = None,
-) -> Run:
+    budget_s: float | None = None,
+) -> Run | Stopped:
     """Build the data set unless one is given, then train; called again, resume.
 
     Parameters
@@ -90,31 +100,70 @@ def prepare_and_train(
         Time without a step after which one of several ranks gives up [s].
     way : str, optional
         How steps are taken, as `repro.training.ways.check_way` takes it.
+    budget_s : float, optional
+        Time that all of it may take [s]: it stops in time with what is whole on disk.
+
+    Returns
+    -------
+    Run or Stopped
+        The trained run, or how far it is if its time is up.
 
     Raises
     ------
     ReproError
-        If a choice does not exist, the folder holds another run, or a stage fails; what was
-        done stays.
+        If a choice does not exist, the folder holds another run, a stage fails, or nothing whole
+        can be done within the budget; what was done stays.
     """
+    slice_ = Slice(choices, out, budget_s)
+    return _prepare_and_train(
+        slice_, choices, seeds, out, data, workers, display, devices, timeout_s, way
+    )
+
+
+def _prepare_and_train(
+    slice_: Slice,
+    choices: Choices,
+    seeds: list[int],
+    out: Path,
+    data: Path | None,
+    workers: int,
+    display: Display,
+    devices: int,
+    timeout_s: float | None,
+    way: str | None,
+) -> Run | Stopped:
     study = choices.checked()
     given = data_stage.Given.of(study, data)
     data_stage.check_given(study, choices, given)  # before the network library is loaded
     check_way(way)
-    from repro.training.devices import use_devices
-    from repro.training.distributed import TIMEOUT_S, join
-
     made: list[Run] = []
 
     def work(world: World) -> None:
         shown = display if world.leads else SILENT
-        dataset = data_stage.prepare(study, choices, out, given, workers, shown, world)
+        paced = slice_.shown(shown, workers)
+        dataset = data_stage.prepare(study, choices, out, given, workers, paced, world)
         made[:] = [Run.of(study, choices, out, seeds, dataset)]
-        train(made[0], shown, world, way)
+        progress = slice_.progress_of(made[0], shown)
+        train(made[0], shown, world, way, progress, slice_.deadline)
 
-    with use_devices(devices), join(timeout_s or TIMEOUT_S) as world:
-        world.run(partial(work, world))
+    try:
+        with slice_.enforced():
+            from repro.training.devices import use_devices
+            from repro.training.distributed import TIMEOUT_S, join
+
+            with use_devices(devices), join(timeout_s or TIMEOUT_S) as world:
+                world.run(partial(work, world))
+    except TimeIsUp:
+        return slice_.stopped(made[0] if made else None)
     return made[0]
+
+
+def _evaluate(slice_: Slice, run: Run, display: Display) -> Record | Stopped:
+    try:
+        with slice_.enforced():
+            return evaluate(run, slice_.shown(display))
+    except TimeIsUp:
+        return slice_.stopped(run)
 
 
 def _record_failure(choices: Choices, out: Path, data: Path | None, reason: str) -> None:

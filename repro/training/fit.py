@@ -16,6 +16,7 @@ from repro.errors import ReproError
 from repro.files import exclusive
 from repro.training.between_epochs import Renew
 from repro.training.compiled import keep_programs
+from repro.training.deadline import NEVER, Deadline
 from repro.training.loop import Loop
 from repro.training.precision import precision
 from repro.training.progress import RunProgress
@@ -54,6 +55,7 @@ def fit(
     renew: Renew | None = None,
     progress: RunProgress | None = None,
     way: str | None = None,
+    deadline: Deadline = NEVER,
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     """Train a network; called again on the same folder, resume, or load what is done.
 
@@ -99,6 +101,8 @@ def fit(
         Of the run that this network is part of; by default this network is the whole run.
     way : str, optional
         How steps are taken, as `repro.training.ways.check_way` takes it.
+    deadline : Deadline
+        Before it the training stops, with the state of a whole epoch written.
 
     Returns
     -------
@@ -115,6 +119,8 @@ def fit(
     ReproError
         If the folder holds another training or is damaged, if the loss is no longer a finite
         number (the state of before is kept), or if the folder cannot be written.
+    TimeIsUp
+        If the next epoch would end after the deadline.
     """
     folder = Path(folder)
     if world.size > train.n_samples:
@@ -147,7 +153,7 @@ def fit(
         state = world.lead(lambda: _state_to_start_from(model, recipe.keep, folder, world))
         state.restore(model, folder)
         steps = steps_of(model, world, way)
-        loop = Loop(steps, recipe, train, validation, folder, world, renew)
+        loop = Loop(steps, recipe, train, validation, folder, world, renew, deadline)
         history = loop.run(state, on_epoch, progress)
         _share_kept_weights(
             model, lambda: finish(folder, model, history, recipe.keep, steps.way), world

@@ -12,6 +12,7 @@ import numpy as np
 from repro.datasets.batches import Batches, Share
 from repro.errors import ReproError
 from repro.training.between_epochs import BetweenEpochs, NamedArrays, Renew
+from repro.training.deadline import Deadline, TimeIsUp
 from repro.training.devices import device_count
 from repro.training.progress import RunProgress, TrainingProgress
 from repro.training.recipe import Recipe
@@ -43,6 +44,8 @@ class Loop:
         The processes that train together.
     renew : callable or None
         Finds arrays anew before every epoch.
+    deadline : Deadline
+        Before it the training stops.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Loop:
         folder: Path,
         world: World,
         renew: Renew | None,
+        deadline: Deadline,
     ):
         self.steps, self.recipe = steps, recipe
         self.train, self.validation = train, validation
@@ -62,6 +66,7 @@ class Loop:
         self._between = BetweenEpochs(steps.model, recipe, renew, batches, world)
         self._arrays: NamedArrays = {}
         self._write_after = 0.0  # on the clock of time.perf_counter [s]
+        self._deadline, self._writing = deadline, 0.0  # [s]
 
     def run(
         self, state: State, on_epoch: Callable[[Row], None] | None, run_progress: RunProgress
@@ -74,23 +79,30 @@ class Loop:
                 progress.start_epoch(epoch)
                 row = self._epoch(history, so_far, progress)
                 history.append(row)
-                self.world.lead(lambda: self._save(history))
+                stops = self.world.lead(lambda: self._save(history))
                 self._commit(history, EpochSoFar())
                 progress.end_epoch(row)
                 if on_epoch is not None:
                     on_epoch(row)
+                if stops:
+                    raise TimeIsUp
                 so_far = EpochSoFar()
         self.steps.settle()
         return history
 
-    def _save(self, history: list[Row]) -> None:
-        start, may_wait = time.perf_counter(), self.recipe.keep == "last"
-        if may_wait and start < self._write_after and len(history) < self.recipe.epochs:
-            return
+    def _save(self, history: list[Row]) -> bool:
+        """Write the state unless that may wait; tell whether there is no time to go on."""
+        unfinished = len(history) < self.recipe.epochs
+        stops = unfinished and not self._deadline.allows(history[-1]["seconds"] + self._writing)
+        start, may_wait = time.perf_counter(), self.recipe.keep == "last" and not stops
+        if may_wait and start < self._write_after and unfinished:
+            return False
         state = self._state(history, EpochSoFar())
         save_epoch(self.folder, self.steps.model, state, self.recipe.keep)
         end = time.perf_counter()
-        self._write_after = end + (end - start) * (1 / WRITING_SHARE - 1)
+        self._writing = end - start
+        self._write_after = end + self._writing * (1 / WRITING_SHARE - 1)
+        return stops
 
     def _commit(self, history: list[Row], so_far: EpochSoFar) -> None:
         self.world.commit(str(self.folder), lambda: self._state(history, so_far))

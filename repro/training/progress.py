@@ -24,9 +24,15 @@ class RunProgress:
         Training samples times epochs of each network, in the order of training [1].
     quiet : bool
         Show nothing.
+
+    Attributes
+    ----------
+    epoch_left : float or None
+        Time until the end of the epoch, by its rate so far [s]; None before its first samples.
     """
 
     def __init__(self, samples: Sequence[int], quiet: bool = False):
+        self.epoch_left: float | None = None
         self._samples = list(samples)
         self._started = 0  # networks
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
@@ -137,11 +143,13 @@ class TrainingProgress:
         """Say that an epoch, counted from 1, begins."""
         self._started = time.perf_counter()
         self._done_before = self._before + (epoch - 1) * self._samples
+        self._run.epoch_left = None
         self._run.show(epoch=f"{epoch}/{self._epochs}")
 
     def update(self, samples: int) -> None:
         """Say how many samples of the epoch are through."""
         rate = samples / (time.perf_counter() - self._started)
+        self._run.epoch_left = (self._samples - samples) / rate
         self._run.show(completed=self._done_before + samples, rate=rate)
 
     def end_epoch(self, row: dict[str, float]) -> None:
