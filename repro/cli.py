@@ -308,6 +308,31 @@ def run(
 
 
 @app.command()
+def pack(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the parts go.")],
+    parts: Annotated[float, typer.Option(min=0.1, metavar="MB", help="Size of a part.")] = 16,
+    data: Annotated[bool, typer.Option("--data", help="Take the data set along.")] = False,
+) -> None:
+    """Write a run as parts of a limited size, to be carried elsewhere; unpack joins them."""
+    from repro.runs.parts import pack as pack_run
+
+    for path in pack_run(folder, out, parts, data):
+        print(path)
+
+
+@app.command()
+def unpack(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What pack wrote.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run's folder to make.")],
+) -> None:
+    """Join the parts of a run, every one checked: the command that made it then goes on."""
+    from repro.runs.parts import unpack as unpack_run
+
+    print(unpack_run(folder, out))
+
+
+@app.command()
 def reproduce(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Records and report.")] = Path(
         "results/latest"
