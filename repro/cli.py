@@ -333,6 +333,26 @@ def unpack(
 
 
 @app.command()
+def merge(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Runs of other seeds.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The run's folder to make.")],
+    data: DataFile = None,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    json: AsJson = False,
+) -> None:
+    """Put seeds that were trained in different places into one run, and evaluate it."""
+    _limit_threads(threads)
+    from repro.runs.merging import merge as merge_runs
+
+    merge_runs(runs, out, data)
+    from repro.runs.evaluation import evaluate as evaluate_run
+    from repro.runs.run import Run
+
+    _print_record(evaluate_run(Run.open(out, data), _display(quiet)), json)
+
+
+@app.command()
 def reproduce(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Records and report.")] = Path(
         "results/latest"

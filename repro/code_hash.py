@@ -80,6 +80,11 @@ def code_files(study: str, package: Path | None = None) -> dict[str, Path]:
     return shared | own
 
 
+def hashed_code(study: str) -> dict[str, str]:
+    """Return the hash of every file of `code_files`; `hash_files` makes that of all of them."""
+    return {name: hash_file(file) for name, file in code_files(study).items()}
+
+
 def hash_sources(module: str) -> str:
     """Return the hash of a generator's module and of all that it imports and that counts."""
     return hash_files(source_files(module))

@@ -1,11 +1,12 @@
 """What lies where in a run's folder, and which run it is.
 
-``data.h5``, ``seed-0/{run.json, networks/TASK/, evaluation.npz}``, ``figures/*.svg`` and
+``data.h5``, ``seed-0/{run.json, code.json, networks/TASK/, evaluation.npz}``, ``figures/*.svg`` and
 ``record.json``; what judges the run by other samples has its own ``on-NAME/``.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +14,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from repro.errors import ReproError
-from repro.files import check_same, write_text
+from repro.files import MOST_NAMES, check_same, read_json, write_text
 from repro.runs.choices import Choices
 
 DATA_FILE = "data.h5"
 RECORD_FILE = "record.json"
 RUN_FILE = "run.json"
+CODE_FILE = "code.json"  # of a seed: the hash of every file of the code that trains it
 BUILD_TIME_FILE = "data.seconds"  # how long the data set took to build [s]
 SOURCE_FILE = "data.archive"  # the name of the archive that the data set was made of
 
@@ -128,6 +130,52 @@ def claim_folder(out: Path, run: RunFile) -> None:
     """
     check_same_run(out, run)
     write_text(seed_folder(out, run.seed) / RUN_FILE, run.model_dump_json(indent=2) + "\n")
+
+
+def claim_code(out: Path, seed: int, code: dict[str, str]) -> None:
+    """Write down which code trains a seed, or refuse to go on with other code than began.
+
+    Parameters
+    ----------
+    out, seed
+        The run's folder, and the seed.
+    code : dict
+        The hash of every file of the code, by name.
+
+    Raises
+    ------
+    ReproError
+        Naming the files that differ.
+    """
+    began = read_code(out, seed)
+    if began is not None:
+        remedy = "go on with that code, or train in another folder"
+        refuse_other_code(seed_folder(out, seed), began, code, remedy)
+    elif not any(seed_folder(out, seed).glob("networks/*/*")):  # else begun before this was kept
+        write_text(seed_folder(out, seed) / CODE_FILE, json.dumps(code, indent=1) + "\n")
+
+
+def read_code(out: Path, seed: int) -> dict[str, str] | None:
+    """Return the hash of every file of the code that trains a seed; None if it is not known."""
+    path = seed_folder(out, seed) / CODE_FILE
+    return read_json(path, "put back a copy") if path.exists() else None
+
+
+def refuse_other_code(
+    folder: Path, theirs: dict[str, str], ours: dict[str, str], remedy: str
+) -> None:
+    """Refuse what was trained by other code than this.
+
+    Raises
+    ------
+    ReproError
+        Naming the files that differ.
+    """
+    names = sorted(n for n in theirs.keys() | ours.keys() if theirs.get(n) != ours.get(n))
+    if names:
+        more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        files = ", ".join(names[:MOST_NAMES]) + more
+        raise ReproError(f"{folder} was trained by other code than this ({files}): {remedy}.")
 
 
 def find_run(study: str, folder: Path | None) -> Path:

@@ -9,17 +9,16 @@ writer of the state knows nothing of this: whatever a run's folder holds can be 
 from __future__ import annotations
 
 import io
-import shutil
 import tarfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from repro.errors import ReproError
-from repro.files import exclusive, make_folder, read_json, sha256, write_text
+from repro.files import exclusive, new_folder, read_json, sha256, write_text
 from repro.runs.folder import DATA_FILE, run_files_of
 
 MANIFEST = "manifest.json"
@@ -74,7 +73,7 @@ def pack(folder: Path, out: Path, part_mb: float = PART_MB, with_data: bool = Fa
     """
     run_files_of(folder)
     files = {path.relative_to(folder).as_posix(): path for path in _carried(folder, with_data)}
-    with ExitStack() as held, _new_folder(out) as partial:
+    with ExitStack() as held, new_folder(out) as partial:
         for lock in folder.rglob(LOCK):
             held.enter_context(exclusive(lock, f"training in {lock.parent}"))
         writer = _Parts(partial, int(part_mb * MEGABYTE))
@@ -108,7 +107,7 @@ def unpack(folder: Path, out: Path) -> Path:
     manifest = _read_manifest(folder)
     for name, checksum in manifest.parts.items():
         _check(folder / name, checksum)
-    with _new_folder(out) as partial:
+    with new_folder(out) as partial:
         parts = _Joined([folder / name for name in manifest.parts])
         with io.BufferedReader(parts) as joined, tarfile.open(fileobj=joined, mode="r|") as archive:
             archive.extractall(partial, filter="data")
@@ -131,25 +130,6 @@ def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
     return entry
-
-
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder beside ``out`` that takes its place when whole, and goes if it does not."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise ReproError(f"{out} is there already: choose another folder.")
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    make_folder(partial)
-    try:
-        yield partial
-        partial.replace(out)
-    except OSError as error:
-        raise ReproError(
-            f"{out} cannot be written ({error.strerror}): choose a place with room."
-        ) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _read_manifest(folder: Path) -> Manifest:

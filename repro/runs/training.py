@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from repro.code_hash import hashed_code
 from repro.datasets.store import Dataset
 from repro.display import SILENT, Display
 from repro.errors import ReproError
-from repro.runs.folder import RunFile, claim_folder
+from repro.runs.folder import RunFile, claim_code, claim_folder
 from repro.runs.run import WEIGHTS_NEEDED, Run, weights_hash
 from repro.seeds import integer_seed
 from repro.study import Task
@@ -63,8 +64,17 @@ def train(
     for seed in run.seeds:
         file = run.file(seed)
         world.agree(_facts(file))
-        world.lead(partial(claim_folder, run.folder, file))
+        world.lead(partial(_claim, run, file))
         _train_seed(run, file, display, world, progress, way, deadline)
+
+
+def _claim(run: Run, file: RunFile) -> None:
+    """Say that a seed is trained in a folder, by this code unless it is trained already."""
+    from repro.training.state import DONE
+
+    claim_folder(run.folder, file)
+    if not all((run.network_folder(file.seed, name) / DONE).exists() for name in run.tasks):
+        claim_code(run.folder, file.seed, hashed_code(run.study.name))
 
 
 def samples_to_train(run: Run) -> list[int]:

@@ -1,0 +1,135 @@
+"""Seeds trained in different places give the record of one run, or are refused by what differs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from repro import cli
+from repro.errors import ReproError
+from repro.evaluation.records import read_record
+from repro.files import sha256
+from repro.runs import whole
+from repro.runs.choices import Choices
+from repro.runs.merging import merge
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def places(springs, tmp_path_factory):
+    """A run of two seeds, and each of them trained alone from a data set of its own."""
+    folder = tmp_path_factory.mktemp("places")
+    choices = Choices(study=springs)
+    whole.run(choices, [0, 1], folder / "both")
+    for seed, name in enumerate(("here", "there")):
+        whole.prepare_and_train(choices, [seed], folder / name)
+    return folder
+
+
+@pytest.fixture
+def copies(places, tmp_path):
+    """Copies of the two, to be played with."""
+    return [shutil.copytree(places / name, tmp_path / name) for name in ("here", "there")]
+
+
+def contents(folder):
+    return {path: sha256(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_merged_seeds_give_the_record_of_one_run(places, tmp_path):
+    before = contents(places)
+    folders = [str(places / name) for name in ("there", "here")]
+    ran = CliRunner().invoke(cli.app, ["merge", *folders, "--out", str(tmp_path / "run"), "-q"])
+    assert ran.exit_code == 0, ran.stderr
+    merged = read_record(tmp_path / "run" / "record.json")
+    one = read_record(places / "both" / "record.json")
+    assert merged.seeds == [0, 1]
+    assert merged.metrics == one.metrics
+    assert merged.hashes == one.hashes
+    assert "--seeds 0,1" in merged.command
+    assert contents(places) == before, "a source was changed"
+
+
+def test_a_run_without_its_data_set_borrows_that_of_another(copies, tmp_path):
+    (copies[0] / "data.h5").unlink()
+    assert (merge(copies, tmp_path / "run") / "data.h5").exists()
+    (copies[1] / "data.h5").unlink()
+    with pytest.raises(ReproError, match="--data FILE"):
+        merge(copies, tmp_path / "other")
+
+
+def in_configuration(folder):
+    edit(folder / "seed-1" / "run.json", lambda run: run["choices"].update(variant="improved"))
+
+
+def in_data(folder):
+    edit(folder / "seed-1" / "run.json", lambda run: run["data"].update(checksum="0"))
+
+
+def in_code(folder):
+    edit(folder / "seed-1" / "code.json", lambda code: code.update({"training/fit.py": "0"}))
+
+
+def in_backend(folder):
+    network = folder / "seed-1" / "networks" / "stiffness"
+    edit(network / "configuration.json", lambda settings: settings.update(backend="jax"))
+
+
+def edit(file, change):
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("differ", "what"),
+    [
+        (in_configuration, "there.*choices.variant"),
+        (in_data, "there.*data.checksum"),
+        (in_code, "there.*fit.py"),
+        (in_backend, "seed 1 under jax"),
+    ],
+)
+def test_runs_that_differ_are_refused_by_name_of_what_differs(copies, tmp_path, differ, what):
+    differ(copies[1])
+    with pytest.raises(ReproError, match=what):
+        merge(copies, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_seed_twice_or_untrained_and_a_folder_that_is_taken_are_refused(copies, tmp_path):
+    with pytest.raises(ReproError, match=r"Seed 0 is in .*here and in .*here"):
+        merge([copies[0], copies[0]], tmp_path / "run")
+    with pytest.raises(ReproError, match="there already"):
+        merge(copies, copies[0])
+    (copies[1] / "seed-1" / "networks" / "stiffness" / "done.json").unlink()
+    with pytest.raises(ReproError, match="stiffness holds no finished training"):
+        merge(copies, tmp_path / "run")
+
+
+def test_a_run_of_unknown_code_is_judged_by_its_record(copies, places, tmp_path):
+    (copies[1] / "seed-1" / "code.json").unlink()
+    with pytest.raises(ReproError, match="which code trained it"):
+        merge(copies, tmp_path / "run")
+    shutil.copy(places / "both" / "record.json", copies[1])
+    merge(copies, tmp_path / "run")
+    edit(copies[1] / "record.json", lambda record: record["hashes"].update(code="0"))
+    with pytest.raises(ReproError, match="other code"):
+        merge(copies, tmp_path / "another")
+
+
+def test_a_copied_folder_of_other_code_is_not_trained_on(copies, springs):
+    in_code(copies[1])
+    train = ["train", springs, "--seed", "1", "--out", str(copies[1]), "--quiet"]
+    ran = CliRunner().invoke(cli.app, train)
+    assert ran.exit_code == 0, "what is trained already needs no code"
+    (copies[1] / "seed-1" / "networks" / "stiffness" / "done.json").unlink()
+    before = contents(copies[1])
+    ran = CliRunner().invoke(cli.app, train)
+    assert ran.exit_code == 2
+    assert "other code than this (training/fit.py)" in ran.stderr
+    assert contents(copies[1]) == before
