@@ -49,7 +49,7 @@ def merge(runs: list[Path], out: Path, data: Path | None = None) -> Path:
     backends = {}
     for seed, folder in seeds.items():
         _check_code(folder, seed)
-        backends |= {name: seed for name in _backends(folder, seed)}
+        backends |= dict.fromkeys(_backends(folder, seed), seed)
     if len(backends) > 1:
         told = " and ".join(f"seed {seed} under {name}" for name, seed in backends.items())
         raise ReproError(f"The runs were trained by different backends, {told}: {REMEDY}.")
