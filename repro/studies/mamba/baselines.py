@@ -13,6 +13,7 @@ import numpy as np
 
 from repro.errors import ReproError
 from repro.seeds import generator
+from repro.side_by_side import side_by_side
 from repro.studies.mamba.simulate import (
     BRAGG,
     N_L,
@@ -102,13 +103,16 @@ def error_reduction(
         raise ReproError(f"n_iterations is {n_iterations}; give 0 or more.")
     basis, bulk, n = support_basis(film), bulk_field(), len(log_intensity)
     field = np.tile(nominal_field(film), (n, 1, 1))
-    for start in range(0, n, FILMS_AT_ONCE):
-        rows = slice(start, start + FILMS_AT_ONCE)
+
+    def retrieve(rows: slice) -> None:
         modulus = np.exp(0.5 * log_intensity[rows].astype(np.float64))
         for _ in range(n_iterations):
             total = bulk + field[rows]
             scale = np.where(BRAGG, 1.0, modulus / np.abs(total))
             field[rows] = project(total * scale - bulk, basis)
+
+    parts = [slice(start, start + FILMS_AT_ONCE) for start in range(0, n, FILMS_AT_ONCE)]
+    for rows, _ in zip(parts, side_by_side(retrieve, parts), strict=True):
         if progress:
             progress(min(rows.stop, n), n)
     return field

@@ -16,6 +16,7 @@ import numpy as np
 
 from repro.errors import ReproError
 from repro.seeds import generator
+from repro.side_by_side import side_by_side
 from repro.studies.mamba import simulate
 from repro.studies.mamba.film_model import FilmModel, Measurement, measurement, require_finite
 from repro.studies.mamba.simulate import Film
@@ -171,9 +172,15 @@ def refine(
     z, p = _checked_start(film, n, start_z, start_p)
     solved_below = settings.solved_below if weights is None else settings.solved_below_weighted
     best = _Best(film, n)
-    for first in range(0, n, settings.films_at_once):
-        films = np.arange(first, min(first + settings.films_at_once, n))
+
+    def refine_films(films: np.ndarray) -> None:
         _refine_batch(film, measured, films, z, p, settings, seed, solved_below, best)
+
+    batches = [
+        np.arange(first, min(first + settings.films_at_once, n))
+        for first in range(0, n, settings.films_at_once)
+    ]
+    for films, _ in zip(batches, side_by_side(refine_films, batches), strict=True):
         if progress:
             progress(int(films[-1]) + 1, n)
     solved = best.explained(solved_below) & (best.estimated_error <= settings.largest_error)
