@@ -451,6 +451,29 @@ def gates(
 
 
 @app.command()
+def queue(
+    study: Annotated[str | None, typer.Option(help="Only the runs of this study.")] = None,
+    results: Results = Path("results"),
+    time_budget: Annotated[
+        float, typer.Option(min=60, metavar="SECONDS", help="Of a slice.")
+    ] = 540,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="Renew the queue in a document.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Print the runs at preset paper that no record answers yet, most valuable first."""
+    from repro.reporting.queue import queue_text, update_document
+    from repro.runs.baselines import wanted
+    from repro.runs.queue import facts
+
+    runs = wanted(results, time_budget, study)
+    if write is not None:
+        update_document(write, runs)
+    _print(facts(runs), json, lambda: queue_text(runs))
+
+
+@app.command()
 def carry(
     old: Annotated[Path, typer.Argument(metavar="OLD.json", help="A run's record, by old code.")],
     new: Annotated[Path, typer.Argument(metavar="NEW.json", help="The same run's, by new code.")],

@@ -21,6 +21,7 @@ from repro.datasets.spec import DataSpec, load_spec, spec_names
 from repro.errors import ReproError
 from repro.evaluation.claims import Claims, load_claims
 from repro.evaluation.gates import Gates, load_gates
+from repro.evaluation.paper_runs import PaperRuns, load_paper_runs
 
 if TYPE_CHECKING:
     import keras
@@ -216,7 +217,7 @@ class Study:
     Beside what is declared here a study has, by their names alone, the data spec
     ``data_specs/NAME.yaml`` (with its generator, its axes and the time a sample takes),
     ``claims.yaml`` and ``README.md``, and, where its baseline records must reach something,
-    ``gates.yaml``.
+    ``gates.yaml``; where runs at the paper's scale are wanted, ``paper_runs.yaml``.
 
     Parameters
     ----------
@@ -334,6 +335,11 @@ class Study:
     def gates(self) -> Gates:
         """What the study's baseline records must reach; none without ``gates.yaml``."""
         return load_gates(self.folder / "gates.yaml")
+
+    @property
+    def paper_runs(self) -> PaperRuns:
+        """The runs at the paper's scale that are wanted; none without ``paper_runs.yaml``."""
+        return load_paper_runs(self.folder / "paper_runs.yaml")
 
     def check_variant(self, variant: str) -> None:
         """Refuse a variant that the study lacks.

@@ -18,13 +18,15 @@ from repro.evaluation.verdicts import judge
 from repro.files import write_text
 from repro.reporting import formatting as write
 from repro.reporting.labels import order_label
+from repro.reporting.markers import markers, put_between
 
 if TYPE_CHECKING:
     from repro.evaluation.claims import Claim
     from repro.evaluation.records import Record, Verdict
     from repro.study import Study
 
-BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"
+NAME = "claims"  # in the markers of the README
+BEGIN, END = markers(NAME)
 SUMMARY_COLUMNS = (
     "study", "variant", "preset", "experiment", "status", "metric", "unit", "better", "seeds",
     "mean", "interval_low", "interval_high", "smallest", "largest", "record",
@@ -289,20 +291,7 @@ def update_readme(path: Path, rows: list[ClaimRow], titles: dict[str, str] | Non
     ReproError
         If the file cannot be read, or the two markers are not there once each, in order.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ReproError(f"Cannot read {path.name}: {error.strerror}.") from None
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ReproError(
-            f"{path.name} needs the line {BEGIN} and after it the line {END}, once each, to "
-            f"hold the table of claims."
-        )
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    updated = f"{before}{BEGIN}\n{markdown_table(rows, titles)}\n{END}{after}"
-    if updated != text:
-        write_text(path, updated)
-    return updated != text
+    return put_between(path, NAME, markdown_table(rows, titles), "the table of claims")
 
 
 def summary_rows(entries: Entries, base: Path) -> list[dict[str, Any]]:

@@ -13,12 +13,15 @@ from repro.evaluation.gates import GateResult, check_gates
 from repro.evaluation.records import Carried, Record, read_record, write_record
 from repro.evaluation.regression import differences_beyond_code
 from repro.reporting.formatting import count
+from repro.reporting.queue import update_document
 from repro.reporting.report import write_report
 from repro.reporting.tables import ClaimRow, claim_rows, update_readme, write_summary
 from repro.runs.folder import RECORD_FILE
+from repro.runs.queue import BUDGET_S, Wanted, wanted_runs
 from repro.study import get_study, studies
 
 RECORDS, SUMMARY_FILE = "records", "summary.csv"  # under the results folder
+QUEUE_DOCUMENT = "docs/paper_runs.md"  # beside it
 
 
 def accept(folders: list[Path], results: Path, reason: str | None = None) -> list[Path]:
@@ -182,13 +185,23 @@ def baseline_name(folder: Path) -> str:
 
 
 def renew(results: Path) -> None:
-    """Write what is generated from the baseline records: the summary and the README's claims."""
+    """Write what is generated from the baseline records: summary, README's claims and queue."""
     entries = find_records([results / RECORDS])
     write_summary(entries, results / SUMMARY_FILE)
     known = studies()
     rows = [row for study in known.values() for row in claim_rows(study, entries, results)]
     titles = {name: study.title for name, study in known.items()}
-    update_readme(results.resolve().parent / "README.md", rows, titles)
+    root = results.resolve().parent
+    update_readme(root / "README.md", rows, titles)
+    if (root / QUEUE_DOCUMENT).exists():
+        update_document(root / QUEUE_DOCUMENT, wanted(results))
+
+
+def wanted(results: Path, budget_s: float = BUDGET_S, study: str | None = None) -> list[Wanted]:
+    """Return the runs at preset paper that no baseline record answers, most valuable first."""
+    folder = results / RECORDS
+    records = [record for _, record in find_records([folder] if folder.is_dir() else [])]
+    return wanted_runs(records, results, budget_s, study)
 
 
 def find_records(folders: list[Path]) -> list[tuple[Path, Record]]:
