@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 RESULTS = Path(__file__).parents[1] / "results"
 COMMANDS = (
     "list", "info", "train", "evaluate", "run", "reproduce", "claims", "compare", "report",
-    "sysinfo", "data", "gates", "carry",
+    "sysinfo", "data", "gates", "carry", "queue", "merge", "pack", "unpack",
 )  # fmt: skip
 
 
@@ -107,6 +107,10 @@ ANSWERED_AT_ONCE = {  # exit statuses by command
     "evaluate none": 2,
     "apply none --data image.png --out readings.csv": 2,
     "compare a.json b.json": 2,
+    "merge none other --out run": 2,
+    "pack none --out parts": 2,
+    "unpack none --out run": 2,
+    "queue --study none": 2,
     "report --records none --out report.html": 2,
     "serve mamba": 2,
     "serve rheed_translator": 2,

@@ -48,9 +48,14 @@ if [ -n "${STATE:-}" ] && [ ! -e "$folder" ]; then
     repro unpack "$STATE" --out "$folder" >/dev/null
 fi
 
+budget=$((seconds - SECONDS - to_pack))
+if [ "$budget" -lt 1 ]; then
+    echo "error: $seconds s are too few: the start took $SECONDS s, and packing gets $to_pack s." >&2
+    exit 2
+fi
+
 status=0
-repro run "${options[@]}" --time-budget $((seconds - SECONDS - to_pack)) --out "$folder" --quiet \
-    2>&1 | tee "$log" || status=$?
+repro run "${options[@]}" --time-budget "$budget" --out "$folder" --quiet 2>&1 | tee "$log" || status=$?
 if compgen -G "$folder/seed-*/run.json" >/dev/null; then
     repro pack "$folder" --out "$out"
 fi
