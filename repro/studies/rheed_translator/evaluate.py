@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from repro.evaluation.metrics import (
     Evaluation,
@@ -47,6 +48,8 @@ Metrics = dict[str, Metric]
 Arrays = dict[str, np.ndarray]
 
 
+# The films are few: BLAS's threads wait longer for each other than they work.
+@threadpool_limits.wrap(limits=1)
 def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluation:
     """Measure trained translators on films they did not see."""
     bench = Bench(trained)

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from repro.errors import ReproError
 from repro.studies.rheed_translator.images import (
@@ -132,6 +133,7 @@ class Preprocessing:
     most_unlike: float
 
     @classmethod
+    @threadpool_limits.wrap(limits=1)  # BLAS's threads wait longer for each other than they work
     def of(cls, images: np.ndarray, stoichiometry: np.ndarray) -> Preprocessing:
         """Return what follows from training films.
 
