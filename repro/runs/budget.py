@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from repro.display import Display, Progress
 from repro.errors import ReproError
@@ -46,8 +46,10 @@ class Stopped:
         Study, variant and preset.
     stage : str
         ``"data"``, ``"training"`` or ``"evaluation"``.
-    done, total : int
-        Samples that are built, epochs that are trained or seeds that are measured, and all [1].
+    done : int
+        Samples that are built, epochs that are trained or seeds that are measured [1].
+    total : int or None
+        All of them; None if that is not known yet [1].
     seconds_left : float or None
         Time until the end of the stage, by the rate measured so far [s]; None if it is unknown.
     """
@@ -55,7 +57,7 @@ class Stopped:
     run: str
     stage: str
     done: int
-    total: int
+    total: int | None
     seconds_left: float | None
 
     @property
@@ -71,11 +73,12 @@ class Stopped:
             "training": ("epochs trained", "; the evaluation follows"),
             "evaluation": ("seeds measured", ""),
         }[self.stage]
+        of_all = "" if self.total is None else f" of {self.total}"
         left = "the time left is not known yet"
         if self.seconds_left is not None:
             left = f"about {duration(self.seconds_left)} left at the measured rate"
         return (
-            f"{self.run}: time is up with {self.done} of {self.total} {what}, {left}{then}; "
+            f"{self.run}: time is up with {self.done}{of_all} {what}, {left}{then}; "
             "give the same command again to go on."
         )
 
@@ -146,6 +149,8 @@ class Slice:
         if run is None:
             pace = self._pace or _Pace()
             return Stopped(name, "data", pace.done, pace.total, pace.seconds_left)
+        if self._progress is None:  # to find out what there is to train can take long
+            return Stopped(name, "training", whole_parts(self._folder).epochs, None, None)
         done, total, seconds_left = training_so_far(run)
         if done < total:
             return Stopped(name, "training", done, total, seconds_left)
@@ -170,14 +175,23 @@ class Slice:
         )
 
 
-def whole_parts(folder: Path) -> tuple[int, ...]:
-    """Return how many shards, data sets, epochs and trained networks of a run are on disk."""
+class WholeParts(NamedTuple):
+    """How many shards, data sets, epochs and trained networks of a run are on disk [1]."""
+
+    shards: int
+    data_sets: int
+    epochs: int
+    networks: int
+
+
+def whole_parts(folder: Path) -> WholeParts:
+    """Return what is whole in a run's folder."""
     histories = folder.glob("seed-*/networks/*/history.csv")
-    return (
-        len(list((folder / f"{DATA_FILE}.parts").glob("shard-*.npz"))),
-        int((folder / DATA_FILE).exists()),
-        sum(len(path.read_bytes().splitlines()) - 1 for path in histories),
-        len(list(folder.glob("seed-*/networks/*/done.json"))),
+    return WholeParts(
+        shards=len(list((folder / f"{DATA_FILE}.parts").glob("shard-*.npz"))),
+        data_sets=int((folder / DATA_FILE).exists()),
+        epochs=sum(len(path.read_bytes().splitlines()) - 1 for path in histories),
+        networks=len(list(folder.glob("seed-*/networks/*/done.json"))),
     )
 
 
@@ -235,9 +249,9 @@ class _Pace:
 
     @property
     def seconds_left(self) -> float | None:
-        """Time that the rest takes [s]; None before anything is done."""
+        """Time that the rest takes [s]; None before the first and after the last."""
         new = self.done - self._first
-        if new <= 0:
+        if new <= 0 or self.done == self.total:
             return None
         return (time.monotonic() - self._start) * (self.total - self.done) / new
 

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import time
+from dataclasses import replace
 
 import h5py
 import keras  # noqa: F401  loaded before time runs
@@ -165,6 +166,20 @@ def sleep_like_a_library_that_swallows_errors():
         with contextlib.suppress(TimeIsUp):
             time.sleep(10)
         time.sleep(10)
+
+
+def test_time_that_is_up_before_the_training_is_told_from_what_is_on_disk(
+    springs, data, tmp_path, stop_after
+):
+    choices = Choices(study=springs, settings=LONG)
+    slice_ = Slice(choices, tmp_path / "run", 1000.0)
+    stop_after(2)
+    whole.run(choices, [0], tmp_path / "run", data, budget_s=1000.0)
+    run = replace(Run.open(tmp_path / "run", data))
+    stopped = slice_.stopped(run)
+    assert (stopped.done, stopped.total, stopped.seconds_left) == (2, None, None)
+    assert "with 2 epochs trained" in stopped.said
+    assert "tasks" not in vars(run), "to list them reads the whole data set, for which time is up"
 
 
 def test_time_that_is_up_ends_whatever_is_done():
