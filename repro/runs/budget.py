@@ -27,7 +27,7 @@ from repro.training.deadline import Deadline, TimeIsUp
 from repro.training.launchers import launched_as_leader, place
 from repro.training.progress import RunProgress
 
-TO_END_S, TO_END_SHARE = 4.0, 0.01  # of a budget, for the start and the end of the process
+TO_END_S, TO_END_SHARE = 6.0, 0.01  # of a budget, for the start and the end of the process
 LAST_EPOCHS = 5  # tell the rate of a training
 OF_LEAST, ROUNDED_TO_S = 1.25, 10  # how the least budget is estimated
 
