@@ -27,7 +27,7 @@ def test_as_many_threads_as_chosen_work_and_blas_takes_one_for_each(monkeypatch)
 
     def meet(piece):
         meeting.wait()
-        return [pool["num_threads"] for pool in threadpool_info()]
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
     assert {n for pools in side_by_side(meet, range(6)) for n in pools} == {1}
 

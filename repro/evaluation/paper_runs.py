@@ -14,14 +14,14 @@
           - {stage: data, count: 1000, unit: films, each_seed: false, seconds: 0.01,
              estimated: a guess}
           - {stage: training, count: 500, unit: steps of 32,
-             seconds_from: [benchmarks_h100.json, benchmarks, test_step, seconds_median]}
+             seconds_from: [benchmarks/ratios/h100.json, benchmarks, test_step, seconds_median]}
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from functools import reduce
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -68,10 +68,13 @@ class PaperStage(BaseModel):
 
     @property
     def figure(self) -> str:
-        """The name of the measured figure, without what all have in common; empty without one."""
-        file, *keys = self.seconds_from or self.per_second_from or [""]
-        kind = file.removeprefix("benchmarks_").removesuffix(".json").removesuffix("/record")
-        return " ".join([kind, *(key for key in keys if key != "benchmarks")]).strip()
+        """The measured figure as documents name it, such as ``h100/test_step seconds``."""
+        if self.seconds is not None:
+            return ""
+        file, *keys = self.seconds_from or self.per_second_from
+        path = PurePosixPath(file)
+        kind = path.parent.name if path.stem == "record" else path.stem
+        return f"{kind}/{' '.join(key for key in keys if key != 'benchmarks')}"
 
     @model_validator(mode="after")
     def _one_source(self) -> PaperStage:

@@ -71,7 +71,7 @@ def weights(folder, seed=0, task="stiffness"):
 def test_slices_on_copies_of_the_folder_end_at_the_weights_of_one_go(
     springs, data, tmp_path, stop_after, monkeypatch
 ):
-    monkeypatch.setattr("repro.training.fit.WRITING_SHARE", 1e-6)  # states are written late
+    monkeypatch.setattr("repro.training.loop.WRITING_SHARE", 1e-6)  # states are written late
     choices = Choices(study=springs, settings=LONG | {"recipe.keep": "last"})
     record = whole.run(choices, [0, 1], tmp_path / "whole", data)
     stop_after(3)

@@ -52,7 +52,7 @@ def of_springs(results, **keywords):
 def test_a_study_says_in_its_folder_what_it_wants_and_rates_say_how_long_it_takes(springs, results):
     (run,) = of_springs(results)
     assert [stage.seconds for stage in run.stages] == [20.0, 1500.0, 60.0]
-    assert [stage.measured for stage in run.stages] == ["rates made", "rates toys step", ""]
+    assert [stage.measured for stage in run.stages] == ["rates/made", "rates/toys step", ""]
     assert [stage.estimated for stage in run.stages] == ["", "", "a guess"]
     assert run.seconds == 1580.0
     assert run.slices == 4  # of 540 s, of which the start takes some
