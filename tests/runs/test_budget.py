@@ -117,7 +117,7 @@ def test_a_network_without_epochs_is_reckoned_by_the_others(decays, tmp_path, st
 
 
 def test_a_budget_too_short_for_an_epoch_is_refused_with_what_it_takes(springs, tmp_path):
-    settings = {"train": "5000", "recipe.batch_size": "1"}
+    settings = {"train": "20000", "recipe.batch_size": "1"}
     choices, folder = Choices(study=springs, settings=settings), tmp_path / "run"
     data = build_data(choices.checked(), choices, tmp_path / "data.h5")
     budget_s = budget.TO_END_S + 2.5
