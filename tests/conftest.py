@@ -20,6 +20,8 @@ LONGEST = ("test_distributed.py", "test_registry.py", "test_command_line.py", "t
 TOYS = Path(__file__).parent / "toy_studies"
 # Networks in tests take few steps: XLA compiles them up to six times faster without optimising.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Tests run side by side: threads of BLAS would wait for each other most of the time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items):
