@@ -103,6 +103,7 @@ ANSWERED_AT_ONCE = {  # exit statuses by command
     "run mamba --data none.h5": 2,
     "train mamba --set recipe.foo=1": 2,
     "train mamba --seeds 0,0": 2,
+    "train mamba --steps leaps": 2,
     "train rheed_translator --data none.npz": 2,
     "evaluate none": 2,
     "apply none --data image.png --out readings.csv": 2,

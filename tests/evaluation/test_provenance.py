@@ -68,6 +68,15 @@ def test_rounding_to_tf32_is_told_and_moves_the_hash_on_a_gpu_alone(monkeypatch)
     assert hash_environment(before) == hash_environment(here)
 
 
+def test_another_way_of_taking_steps_moves_the_hash_and_records_from_before_keep_theirs():
+    here = environment("float32", xla=False)
+    on_device = environment("float32", xla=False, steps="on_device")
+    assert hash_environment(on_device) != hash_environment(here)
+    before = here.model_dump(exclude={"memory_gb"})
+    del before["flags"]["steps"], before["flags"]["tf32"]
+    assert hash_environment(here) == hash_json(before)
+
+
 def test_five_hashes_tell_apart_what_changed(make_record):
     record = make_record({"mae": [0.1]})
     one = hashes("mamba", record.metrics, record.data, {"epochs": 1}, record.environment)
