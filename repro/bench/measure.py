@@ -16,6 +16,7 @@ from repro.bench.subject import READY, WHOLE, Subject
 from repro.bench.timing import ROUNDS, steps_within, summarise, take_turns, warm_up
 from repro.bench.watching import watching
 from repro.evaluation.provenance import hash_json
+from repro.training.devices import is_memory_full
 
 COMPUTED_IN = {"float32": "float32", "mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -29,7 +30,6 @@ TRUSTED_LOAD = 0.15  # of all cores, by other processes
 BUSY = f"other processes kept more than {TRUSTED_LOAD:.0%} of the cores busy"
 VARIED = f"a ceiling varied by more than {TRUSTED_VARIATION:.0%}"
 BEYOND = "it reached more than a ceiling"
-MEMORY_IS_FULL = ("RESOURCE_EXHAUSTED", "Out of memory", "OOM when allocating")
 
 
 def time_phase(
@@ -192,6 +192,6 @@ def _telling_full_memory() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not any(text in str(error) for text in MEMORY_IS_FULL):
+        if not is_memory_full(error):
             raise
         raise MemoryError("the device's memory is full") from None

@@ -11,6 +11,9 @@ import keras
 
 from repro.errors import NotPossibleHere, ReproError
 
+# What the backends say when the memory of a device is full.
+MEMORY_IS_FULL = ("RESOURCE_EXHAUSTED", "Out of memory", "OOM when allocating")
+
 
 @contextlib.contextmanager
 def use_devices(count: int) -> Iterator[None]:
@@ -114,6 +117,11 @@ def memory() -> float:
     import jax
 
     return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
+
+
+def is_memory_full(error: BaseException) -> bool:
+    """Tell whether a backend raised an error because the memory of a device is full."""
+    return any(text in str(error) for text in MEMORY_IS_FULL)
 
 
 def _layout(array: Any, split: bool) -> Any:

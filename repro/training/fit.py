@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import keras
 import numpy as np
 
 from repro.datasets.batches import Batches
-from repro.errors import ReproError
+from repro.errors import NotPossibleHere, ReproError
 from repro.files import exclusive
 from repro.training.between_epochs import Renew
 from repro.training.compiled import keep_programs
 from repro.training.deadline import NEVER, Deadline
+from repro.training.devices import is_memory_full
 from repro.training.loop import Loop
 from repro.training.precision import precision
 from repro.training.progress import RunProgress
@@ -116,6 +117,8 @@ def fit(
 
     Raises
     ------
+    NotPossibleHere
+        If a batch does not fit in the device's memory.
     ReproError
         If the folder holds another training or is damaged, if the loss is no longer a finite
         number (the state of before is kept), or if the folder cannot be written.
@@ -154,11 +157,29 @@ def fit(
         state.restore(model, folder)
         steps = steps_of(model, world, way)
         loop = Loop(steps, recipe, train, validation, folder, world, renew, deadline)
-        history = loop.run(state, on_epoch, progress)
+        with _full_memory_told(recipe, folder):
+            history = loop.run(state, on_epoch, progress)
         _share_kept_weights(
             model, lambda: finish(folder, model, history, recipe.keep, steps.way), world
         )
     return model, columns(history)
+
+
+@contextmanager
+def _full_memory_told(recipe: Recipe, folder: Path) -> Iterator[None]:
+    """Say what to do where a step needs more memory than the device has."""
+    try:
+        yield
+    except ReproError:
+        raise
+    except Exception as error:
+        if not is_memory_full(error):
+            raise
+        raise NotPossibleHere(
+            f"The device's memory is full: a batch of {recipe.batch_size} in {recipe.precision} "
+            f"does not fit. Take a smaller batch (--set recipe.batch_size=N), 16 bits "
+            f"(--precision mixed_bfloat16) or more devices; whole epochs are kept in {folder}."
+        ) from None
 
 
 def _load_done(

@@ -16,7 +16,14 @@ import keras
 import numpy as np
 
 from repro.datasets.batches import Batches, Share
-from repro.training.devices import committed, memory, send, split_over_devices, wait_if_sums_block
+from repro.training.devices import (
+    committed,
+    is_memory_full,
+    memory,
+    send,
+    split_over_devices,
+    wait_if_sums_block,
+)
 from repro.training.ways import ON_DEVICE, ONE_BY_ONE, SCAN, check_way
 from repro.training.world import ALONE, World
 
@@ -234,7 +241,7 @@ class OnDevice(Steps):
         for known, arrays, samples in self._sent:
             if known is batches and arrays is batches.arrays:
                 return samples
-        samples = send(_read_all(batches)) if _fits(batches) else None
+        samples = _sent_if_possible(batches) if _fits(batches) else None
         others = [sent for sent in self._sent if sent[0] is not batches]
         self._sent = [*others, (batches, batches.arrays, samples)]
         return samples
@@ -309,6 +316,18 @@ def _fits(batches: Batches) -> bool:
     one = keras.tree.flatten(batches.read(np.arange(1)))
     size = sum(array.nbytes for array in one) * len(batches.rows)
     return size <= min(RESIDENT_BYTES, RESIDENT_SHARE * memory())
+
+
+def _sent_if_possible(batches: Batches) -> Any:
+    """Send all samples to the device; return None if they do not fit beside what is there."""
+    import jax
+
+    try:
+        return jax.block_until_ready(send(_read_all(batches)))
+    except jax.errors.JaxRuntimeError as error:
+        if not is_memory_full(error):
+            raise
+        return None
 
 
 def _read_all(batches: Batches) -> tuple[Any, Any, None]:

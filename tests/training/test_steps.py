@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import jax
 import keras
 import numpy as np
 import pytest
 
 from repro.datasets.batches import Batches
-from repro.errors import ReproError
+from repro.errors import NotPossibleHere, ReproError
 from repro.training import steps as steps_module
 from repro.training.fit import fit
 from repro.training.loss_term import LossTerm
@@ -147,7 +148,8 @@ def main(folder):
         train(folder / name / "resumed", case, ON_DEVICE)
     stopped_after(1, folder / "changed", CASES["dropout"], ON_DEVICE)
     train(folder / "changed", CASES["dropout"], ONE_BY_ONE)
-    print(json.dumps(refusal_of_nan(folder / "nan")))  # noqa: T201
+    said = {"nan": refusal_of_nan(folder / "nan"), **with_little_memory(folder)}
+    print(json.dumps(said))  # noqa: T201
 
 
 def refusal_of_nan(folder):
@@ -165,6 +167,24 @@ def refusal_of_nan(folder):
     except ReproError as error:
         return str(error), len(load_state(folder).history)
     raise AssertionError("a training went on with losses that are no numbers")
+
+
+def with_little_memory(folder):
+    """Train where a batch fits and all samples do not; return what is said where neither does."""
+    steps_module.RESIDENT_BYTES = 4e9
+    send = steps_module.send
+
+    def full(*arguments, **how):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+
+    steps_module.send = lambda arrays, split=False: send(arrays, split) if split else full()
+    train(folder / "crowded", CASES["dropout"], ON_DEVICE)
+    steps_module.send = full
+    try:
+        train(folder / "full", CASES["dropout"], ON_DEVICE)
+    except NotPossibleHere as error:
+        return {"full": str(error)}
+    raise AssertionError("a batch fitted where nothing does")
 
 
 @pytest.fixture(scope="module")
@@ -233,9 +253,18 @@ def test_the_way_is_told_with_what_is_done(trained):
 
 
 def test_a_loss_that_is_no_number_stops_the_training_and_the_state_is_kept(trained):
-    said, epochs = trained[1]
+    said, epochs = trained[1]["nan"]
     assert "became nan in epoch 2" in said
     assert epochs == 1
+
+
+def test_samples_that_do_not_fit_on_the_device_go_there_batch_by_batch(trained):
+    assert_equal(trained[0] / "dropout" / ON_DEVICE, trained[0] / "crowded")
+
+
+def test_a_batch_that_does_not_fit_is_told_with_what_helps(trained):
+    assert "batch of 8 in float32 does not fit" in trained[1]["full"]
+    assert "recipe.batch_size" in trained[1]["full"]
 
 
 @pytest.mark.parametrize("way", [ON_DEVICE, SCAN])
