@@ -1,6 +1,6 @@
 """Speed of every step of `mamba`, at 12 layers: generation, extraction, refinement, training.
 
-Rates stand beside what they are to be held against, measured in the same run. How fast networks
+Rates stand beside what they are compared with, measured in the same run. How fast networks
 train is timed by `repro bench`.
 """
 

@@ -35,7 +35,7 @@ class Pair:
     seconds : tuple
         Median times of A and of B [s]; None where a file lacks the row.
     marks : tuple of str
-        Why one of the two is not to be trusted.
+        Why one of the two is unreliable.
     """
 
     name: str
@@ -170,5 +170,5 @@ def _line(pair: Pair) -> list[str]:
     speedup = MISSING
     if pair.speedup is not None:
         speedup = f"{pair.speedup:.2f} × ({pair.low:.2f} to {pair.high:.2f})"
-    doubt = f" (not to be trusted: {sentence_list(list(pair.marks))})" if pair.marks else ""
+    doubt = f" (unreliable: {sentence_list(list(pair.marks))})" if pair.marks else ""
     return [pair.name, *times, speedup, f"{'FAILS: ' if pair.fails else ''}{pair.result}{doubt}"]

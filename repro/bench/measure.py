@@ -99,7 +99,7 @@ def time_phase(
 
 
 def marks(row: Row) -> list[str]:
-    """Say why a row is not to be trusted: a busy machine, or a ceiling that is none."""
+    """Say why a row is unreliable: a busy machine, or a ceiling that is none."""
     ceilings = [ceiling for ceiling in (row.matmul, row.memory) if ceiling is not None]
     found = {
         BUSY: row.busy_elsewhere > TRUSTED_LOAD * usable_cores(),

@@ -122,7 +122,7 @@ class Row(Part):
     largest : str
         Why no larger batch was tried, where the largest was asked for.
     marks : list of str
-        Why a share of a ceiling, or the row, is not to be trusted; none if it is.
+        Why a share of a ceiling, or the row, is unreliable; none if it is.
     """
 
     study: str

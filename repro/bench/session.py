@@ -34,7 +34,7 @@ TIME_IS_UP = "the time was up"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be timed.
+    """What to time.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Wanted:
 
     def __post_init__(self):
         if not (self.presets and self.phases):
-            raise ReproError("Nothing is to be timed: name at least one preset and one phase.")
+            raise ReproError("There is nothing to time: name at least one preset and one phase.")
         for phase in self.phases:
             if phase not in PHASES:
                 raise ReproError(f"There is no phase {phase!r}: choose {', '.join(PHASES)}.")
@@ -122,7 +122,7 @@ class Session:
     Parameters
     ----------
     wanted : Wanted
-        What is to be timed.
+        What to time.
     budget_s : float, optional
         How long all of it may take [s]; by default a quarter of an hour, or 8 minutes on a GPU.
     display : Display

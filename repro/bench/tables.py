@@ -21,11 +21,11 @@ README_PHASE, README_PRESET = "train", "paper"
 
 
 def terminal_table(rows: Iterable[Row]) -> str:
-    """Return rows as a table; what is not to be trusted has a star, explained below it."""
+    """Return rows as a table; what is unreliable has a star, explained below it."""
     rows = list(rows)
     reasons = numbered({mark for row in rows for mark in row.marks})
     lines = [_cells(row, sorted(reasons[mark] for mark in row.marks)) for row in rows]
-    notes = [f"*{place} not to be trusted: {text}" for text, place in reasons.items()]
+    notes = [f"*{place} unreliable: {text}" for text, place in reasons.items()]
     if any(row.flops is None for row in rows if row.phase != "data"):
         notes.append(f"FLOP/s {MISSING}: the cost of one of the network's layers is not known")
     return "\n".join([table(list(HEADER), lines), *notes])
@@ -78,7 +78,7 @@ def share_of(ceiling: Ceiling | None) -> str:
 def readme_table(files: Sequence[BenchmarkFile]) -> str:
     """Return the table of timings in Markdown: training at the papers' size, by machine.
 
-    Rows that are not to be trusted have a number, explained below the table.
+    Rows that are unreliable have a number, explained below the table.
     """
     chosen = [
         (file, row)
@@ -90,7 +90,7 @@ def readme_table(files: Sequence[BenchmarkFile]) -> str:
         return "No machine has been timed yet: `make bench`."
     reasons = numbered({mark for _, row in chosen for mark in row.marks})
     lines = [[machine_name(file), *_readme_cells(row, reasons)] for file, row in chosen]
-    notes = [f"<sup>{place}</sup> Not to be trusted: {text}." for text, place in reasons.items()]
+    notes = [f"<sup>{place}</sup> Unreliable: {text}." for text, place in reasons.items()]
     return "\n".join([markdown_table(README_HEADER, lines), *(["", *notes] if notes else [])])
 
 

@@ -44,7 +44,7 @@ class MachineView:
     rows : list of RowView
         What was timed.
     reasons : list of str
-        Why rows are not to be trusted; rows name them by their place, from 1.
+        Why rows are unreliable; rows name them by their place, from 1.
     left_out : list of str
         What was not timed, and why.
     figures : list of FigureView
@@ -117,7 +117,7 @@ def _machine(source: str, file: BenchmarkFile) -> MachineView:
     reasons = numbered({mark for row in file.rows for mark in row.marks})
     figures = {
         "Roofline": (
-            "What trainings reach below the measured ceilings; hollow marks are not to be trusted.",
+            "What trainings reach below the measured ceilings; hollow marks are unreliable.",
             draw.roofline(file),
         ),
         "Batch": ("Training, samples/s over the batch.", draw.by_batch(file)),

@@ -61,7 +61,7 @@ def test_the_page_is_markdown_and_names_what_is_not_to_be_trusted(bench_row, ben
         compare(bench_file(bench_row(0.1)), bench_file(bench_row(0.3, marks=["busy"]))),
         ("a.json", "b.json"),
     )
-    assert "| 0.33 × (0.30 to 0.37) | FAILS: A faster (not to be trusted: busy) |" in text
+    assert "| 0.33 × (0.30 to 0.37) | FAILS: A faster (unreliable: busy) |" in text
     assert text.startswith("A is a.json, B is b.json: the same machine and software; the same code")
 
 

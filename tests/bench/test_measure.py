@@ -1,4 +1,4 @@
-"""Shares of ceilings, and when they are not to be trusted."""
+"""Shares of ceilings, and when they are unreliable."""
 
 import os
 import sys
