@@ -69,7 +69,7 @@ def processor_name() -> str:
             key, _, value = line.partition(":")
             if key.strip() == "model name" and value.strip():
                 return value.strip()
-    return _output_of("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+    return output_of("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
 
 
 def usable_cores() -> int:
@@ -88,7 +88,7 @@ def gpu_name() -> str | None:
     if "keras" in sys.modules:
         names = _backend_gpus(sys.modules["keras"].backend.backend())
     else:
-        names = _output_of("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
+        names = output_of("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
     counted = Counter(name.strip() for name in names if name.strip())
     return ", ".join(f"{n} × {name}" if n > 1 else name for name, n in counted.items()) or None
 
@@ -107,7 +107,7 @@ def _backend_gpus(backend: str) -> list[str]:
     return []
 
 
-def _output_of(*command: str) -> str:
+def output_of(*command: str) -> str:
     """Return what a command prints, or an empty text if it is not there or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import repro
-from repro.bench.device import package_versions, sysinfo
+from repro.bench.device import output_of, package_versions, sysinfo
 
 MORE_PACKAGES = (
     *("jax-cuda12-plugin", "jax-cuda13-plugin", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime"),
@@ -54,11 +53,11 @@ def lasting(facts: dict[str, Any]) -> dict[str, Any]:
 def gpu_facts() -> dict[str, Any]:
     """Return what ``nvidia-smi`` says of the first GPU; nothing without it."""
     query = f"--query-gpu={','.join(GPU_FACTS.values())}"
-    first = _output_of("nvidia-smi", query, "--format=csv,noheader,nounits").partition("\n")[0]
+    first = output_of("nvidia-smi", query, "--format=csv,noheader,nounits").partition("\n")[0]
     told = [text.strip() for text in first.split(",")]
     if len(told) != len(GPU_FACTS):
         return {}
-    cuda = re.search(r"CUDA Version:\s*([\d.]+)", _output_of("nvidia-smi"))
+    cuda = re.search(r"CUDA Version:\s*([\d.]+)", output_of("nvidia-smi"))
     facts = dict(zip(GPU_FACTS, map(_number, told), strict=True))
     facts["driver"] = told[0]
     return {**facts, "cuda": cuda[1] if cuda else None}
@@ -67,8 +66,8 @@ def gpu_facts() -> dict[str, Any]:
 def commit() -> str | None:
     """Return the commit of the code, marked if files have changed since; None without git."""
     folder = str(Path(repro.__file__).parent)
-    found = _output_of("git", "-C", folder, "rev-parse", "--short=12", "HEAD")
-    changed = _output_of("git", "-C", folder, "status", "--porcelain", "--untracked-files=no")
+    found = output_of("git", "-C", folder, "rev-parse", "--short=12", "HEAD")
+    changed = output_of("git", "-C", folder, "status", "--porcelain", "--untracked-files=no")
     return f"{found} and changes" if found and changed else found or None
 
 
@@ -82,11 +81,3 @@ def _number(text: str) -> float | str | None:
 def _threads(cores: int) -> int:
     """Return the threads within an operation: as many as cores unless they are limited."""
     return int(os.environ.get("OMP_NUM_THREADS") or cores)
-
-
-def _output_of(*command: str) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()

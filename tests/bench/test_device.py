@@ -40,11 +40,11 @@ def test_sysinfo_does_not_load_a_backend():
 )
 def test_gpus_are_counted_where_no_backend_is_loaded(monkeypatch, printed, name):
     monkeypatch.delitem(sys.modules, "keras", raising=False)
-    monkeypatch.setattr(device, "_output_of", lambda *command: printed)
+    monkeypatch.setattr(device, "output_of", lambda *command: printed)
     assert device.gpu_name() == name
 
 
 def test_a_command_that_is_missing_or_fails_gives_no_answer():
-    assert device._output_of("no-such-command-here") == ""
-    assert device._output_of(sys.executable, "-c", "raise SystemExit(3)") == ""
-    assert device._output_of(sys.executable, "-c", "print(5)") == "5"
+    assert device.output_of("no-such-command-here") == ""
+    assert device.output_of(sys.executable, "-c", "raise SystemExit(3)") == ""
+    assert device.output_of(sys.executable, "-c", "print(5)") == "5"
