@@ -231,6 +231,7 @@ def train(
     """Train a study's networks; the same command again resumes."""
     _limit_threads(threads)
     from repro.runs.budget import Stopped
+    from repro.runs.choices import Execution
     from repro.runs.whole import prepare_and_train
     from repro.training.launchers import launched_as_leader
 
@@ -239,10 +240,10 @@ def train(
         precision=precision, xla=xla, deterministic=deterministic,
     )  # fmt: skip
     folder = out or _default_folder(choices)
+    execution = Execution(workers, devices, timeout, steps, time_budget)
     outcome = prepare_and_train(
-        choices, _seeds(seed, seeds), folder, data, workers, _display(quiet), devices, timeout,
-        steps, time_budget,
-    )  # fmt: skip
+        choices, _seeds(seed, seeds), folder, data, execution, _display(quiet)
+    )
     if launched_as_leader():
         print(outcome.said if isinstance(outcome, Stopped) else folder)
 
@@ -292,15 +293,15 @@ def run(
     _limit_threads(threads)
     from repro.runs import whole
     from repro.runs.budget import Stopped
+    from repro.runs.choices import Execution
 
     choices = _choices(
         study=study, variant=variant, preset=preset, experiment=experiment, settings=settings,
         precision=precision, xla=xla, deterministic=deterministic,
     )  # fmt: skip
-    outcome = whole.run(
-        choices, _seeds(seed, seeds), out or _default_folder(choices), data, workers,
-        _display(quiet), devices, timeout, steps, time_budget,
-    )  # fmt: skip
+    folder = out or _default_folder(choices)
+    execution = Execution(workers, devices, timeout, steps, time_budget)
+    outcome = whole.run(choices, _seeds(seed, seeds), folder, data, execution, _display(quiet))
     if isinstance(outcome, Stopped):
         _print(outcome.facts, json, lambda: outcome.said)
     elif outcome is not None:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from repro.bench.samples import sample_set
 from repro.study import Study, Task
-from repro.training.precision import precision
-
-if TYPE_CHECKING:
-    import keras
 
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -40,11 +35,6 @@ class Network:
     task: Task
     stands_for: tuple[str, ...]
     examples: np.ndarray
-
-    def build(self, policy: str) -> keras.Model:
-        """Return the untrained network in a precision."""
-        with precision(policy):
-            return self.task.build_model()
 
 
 def list_networks(study: Study, variant: str, preset: str) -> list[Network]:

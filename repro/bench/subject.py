@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +16,8 @@ from repro.bench.networks import Network
 from repro.bench.timing import MOST_STEPS, Epoch
 from repro.datasets.batches import Batches, gather
 from repro.errors import ReproError
-from repro.training.recipe import Recipe, is_compiled
+from repro.training.fit import compiled
+from repro.training.recipe import Recipe
 from repro.training.steps import STEPS_PER_SCAN, Steps, steps_of
 from repro.training.ways import SCAN, check_way
 
@@ -49,15 +51,8 @@ class Subject:
     @cached_property
     def model(self) -> keras.Model:
         """The network, compiled as for its training."""
-        keras.utils.set_random_seed(0)
-        model = self.network.build(self.policy)
-        model.compile(
-            optimizer=self.recipe.build_optimizer(SCHEDULED_STEPS),
-            loss=self.recipe.build_loss(),
-            jit_compile=is_compiled(self.recipe.jit_compile),
-        )
-        model.optimizer.build(model.trainable_variables)
-        return model
+        recipe = replace(self.recipe, precision=self.policy)
+        return compiled(self.network.task.build_model, recipe, 0, SCHEDULED_STEPS)
 
     def forget_model(self) -> None:
         """Build the network anew when it is next asked for: a failed step may have spoilt it."""

@@ -1,7 +1,8 @@
-"""What the user chose for a run, checked before anything is made."""
+"""What the user chose for a run, checked before anything is made, and how it is computed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -11,6 +12,34 @@ from repro.study import Study, get_study
 from repro.training.recipe import check_changes
 
 RECIPE_PREFIX = "recipe."
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is computed; no number depends on it but for rounding.
+
+    Parameters
+    ----------
+    workers : int
+        Processes that build the data set [1].
+    devices : int
+        Devices of this process that share a batch, under JAX [1].
+    timeout_s : float, optional
+        Time without a step after which one of several ranks gives up [s].
+    way : str, optional
+        How steps are taken, as `repro.training.ways.check_way` takes it.
+    budget_s : float, optional
+        Time that all of it may take [s]: it stops in time with what is whole on disk.
+    """
+
+    workers: int = 1
+    devices: int = 1
+    timeout_s: float | None = None
+    way: str | None = None
+    budget_s: float | None = None
+
+
+DEFAULT_EXECUTION = Execution()
 
 
 class Choices(BaseModel):

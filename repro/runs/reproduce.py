@@ -7,7 +7,7 @@ from pathlib import Path
 from repro.display import SILENT, Display
 from repro.errors import GateFailed, ReproError
 from repro.runs import baselines, whole
-from repro.runs.choices import Choices
+from repro.runs.choices import Choices, Execution
 from repro.runs.folder import DATA_FILE
 from repro.study import studies
 
@@ -53,7 +53,7 @@ def reproduce(
             choices = Choices(study=study.name, variant=variant, preset=preset)
             folder = out / f"{study.name}-{variant}"
             try:
-                whole.run(choices, seeds, folder, shared, workers, display)
+                whole.run(choices, seeds, folder, shared, Execution(workers=workers), display)
             except ReproError as error:
                 failures.append(f"{study.name} {variant}: {error}")
             else:

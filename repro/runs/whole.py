@@ -10,7 +10,7 @@ from repro.errors import ReproError
 from repro.evaluation.records import Record
 from repro.runs import data as data_stage
 from repro.runs.budget import BudgetTooShort, Slice, Stopped
-from repro.runs.choices import Choices
+from repro.runs.choices import DEFAULT_EXECUTION, Choices, Execution
 from repro.runs.evaluation import evaluate
 from repro.runs.folder import run_files_of
 from repro.runs.record import write_failure
@@ -28,18 +28,14 @@ def run(
     seeds: list[int],
     out: Path,
     data: Path | None = None,
-    workers: int = 1,
+    execution: Execution = DEFAULT_EXECUTION,
     display: Display = SILENT,
-    devices: int = 1,
-    timeout_s: float | None = None,
-    way: str | None = None,
-    budget_s: float | None = None,
 ) -> Record | Stopped | None:
     """Go the whole way from the data spec to the record; called again, resume.
 
     Parameters
     ----------
-    choices, seeds, out, data, workers, display, devices, timeout_s, way, budget_s
+    choices, seeds, out, data, execution, display
         As `prepare_and_train` takes them.
 
     Returns
@@ -53,11 +49,9 @@ def run(
     ReproError
         If a stage fails; what was done stays, and a record says why the run failed.
     """
-    slice_ = Slice(choices, out, budget_s)
+    slice_ = Slice(choices, out, execution.budget_s)
     try:
-        made = _prepare_and_train(
-            slice_, choices, seeds, out, data, workers, display, devices, timeout_s, way
-        )
+        made = _prepare_and_train(slice_, choices, seeds, out, data, execution, display)
         if not launched_as_leader():
             return None
         return made if isinstance(made, Stopped) else _evaluate(slice_, made, display)
@@ -74,12 +68,8 @@ def prepare_and_train(
     seeds: list[int],
     out: Path,
     data: Path | None = None,
-    workers: int = 1,
+    execution: Execution = DEFAULT_EXECUTION,
     display: Display = SILENT,
-    devices: int = 1,
-    timeout_s: float | None = None,
-    way: str | None = None,
-    budget_s: float | None = None,
 ) -> Run | Stopped:
     """Build the data set unless one is given, then train; called again, resume.
 
@@ -90,18 +80,10 @@ def prepare_and_train(
     data : Path, optional
         A built data set, or an archive of measurements, of which one in ``out`` is made; by default
         one in ``out``, built first if it is not there.
-    workers : int
-        Processes that build the data set.
+    execution : Execution
+        How it is computed.
     display : Display
         Where progress goes.
-    devices : int
-        Devices of this process that share a batch, under JAX.
-    timeout_s : float, optional
-        Time without a step after which one of several ranks gives up [s].
-    way : str, optional
-        How steps are taken, as `repro.training.ways.check_way` takes it.
-    budget_s : float, optional
-        Time that all of it may take [s]: it stops in time with what is whole on disk.
 
     Returns
     -------
@@ -114,10 +96,8 @@ def prepare_and_train(
         If a choice does not exist, the folder holds another run, a stage fails, or nothing whole
         can be done within the budget; what was done stays.
     """
-    slice_ = Slice(choices, out, budget_s)
-    return _prepare_and_train(
-        slice_, choices, seeds, out, data, workers, display, devices, timeout_s, way
-    )
+    slice_ = Slice(choices, out, execution.budget_s)
+    return _prepare_and_train(slice_, choices, seeds, out, data, execution, display)
 
 
 def _prepare_and_train(
@@ -126,32 +106,30 @@ def _prepare_and_train(
     seeds: list[int],
     out: Path,
     data: Path | None,
-    workers: int,
+    execution: Execution,
     display: Display,
-    devices: int,
-    timeout_s: float | None,
-    way: str | None,
 ) -> Run | Stopped:
     study = choices.checked()
     given = data_stage.Given.of(study, data)
     data_stage.check_given(study, choices, given)  # before the network library is loaded
-    check_way(way)
+    check_way(execution.way)
     made: list[Run] = []
 
     def work(world: World) -> None:
         shown = display if world.leads else SILENT
-        paced = slice_.shown(shown, workers)
-        dataset = data_stage.prepare(study, choices, out, given, workers, paced, world)
+        paced = slice_.shown(shown, execution.workers)
+        dataset = data_stage.prepare(study, choices, out, given, execution.workers, paced, world)
         made[:] = [Run.of(study, choices, out, seeds, dataset)]
         progress = slice_.progress_of(made[0], shown)
-        train(made[0], shown, world, way, progress, slice_.deadline)
+        train(made[0], shown, world, execution.way, progress, slice_.deadline)
 
     try:
         with slice_.enforced():
             from repro.training.devices import use_devices
             from repro.training.distributed import TIMEOUT_S, join
 
-            with use_devices(devices), join(timeout_s or TIMEOUT_S) as world:
+            joined = join(execution.timeout_s or TIMEOUT_S)
+            with use_devices(execution.devices), joined as world:
                 world.run(partial(work, world))
     except TimeIsUp:
         return slice_.stopped(made[0] if made else None)

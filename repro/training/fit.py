@@ -130,8 +130,6 @@ def fit(
         raise ReproError(
             f"{world.size} workers cannot share {train.n_samples} training samples: start fewer."
         )
-    if keras.config.backend() == "jax":
-        keep_programs()
     recipe.build_loss()  # an unknown one is refused before anything is written
     if validation is None and recipe.keep == "best":
         raise ReproError(
@@ -151,7 +149,7 @@ def fit(
         if world.lead(open_folder):
             progress.skip_network()
             return _load_done(_built(build_model, recipe, seed), recipe, folder, world)
-        model = _compiled(build_model, recipe, seed, len(train))
+        model = compiled(build_model, recipe, seed, len(train))
         world.average_gradients(model.optimizer, recipe.compression)
         state = world.lead(lambda: _state_to_start_from(model, recipe.keep, folder, world))
         state.restore(model, folder)
@@ -265,9 +263,22 @@ def _identity(batches: Batches) -> dict[str, Any]:
     }
 
 
-def _compiled(
+def compiled(
     build_model: BuildModel, recipe: Recipe, seed: int, steps_per_epoch: int
 ) -> keras.Model:
+    """Return a new network, compiled as for its training.
+
+    Parameters
+    ----------
+    build_model : callable
+        Returns a new, built network; called under the recipe's precision with the seed set.
+    recipe : Recipe
+        How it is trained.
+    seed : int
+        Seed of the initial weights.
+    steps_per_epoch : int
+        Steps of an epoch [1].
+    """
     model = _built(build_model, recipe, seed)
     model.compile(
         optimizer=recipe.build_optimizer(steps_per_epoch),
@@ -279,6 +290,8 @@ def _compiled(
 
 
 def _built(build_model: BuildModel, recipe: Recipe, seed: int) -> keras.Model:
+    if keras.config.backend() == "jax":
+        keep_programs()
     with precision(recipe.precision):
         keras.utils.set_random_seed(seed)
         model = build_model()

@@ -7,6 +7,7 @@ yield pieces of an epoch: the losses of some steps and the shares of batches tha
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby, islice
@@ -57,7 +58,7 @@ def steps_of(model: keras.Model, world: World = ALONE, way: str | None = None) -
     return Scan(model) if way == SCAN else OnDevice(model)
 
 
-class Steps:
+class Steps(ABC):
     """Takes the steps of a compiled network.
 
     Attributes
@@ -71,18 +72,19 @@ class Steps:
     def __init__(self, model: keras.Model):
         self.model = model
 
+    @abstractmethod
     def train(self, batches: Batches, first: int = 0) -> Iterator[Piece]:
         """Train on an epoch's batches from ``first`` on; yield losses ``(n_steps,)`` and shares."""
-        raise NotImplementedError
 
+    @abstractmethod
     def validate(self, batches: Batches) -> Iterator[Piece]:
         """Yield losses and shares of batches that nothing is learned from."""
-        raise NotImplementedError
 
     def learning_rate(self) -> float:
         """Return the learning rate of the next step."""
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
+    @abstractmethod
     def settle(self) -> None:
         """Put weights and optimizer where Keras looks for them: they can be read and changed."""
 
@@ -108,6 +110,9 @@ class OneByOne(Steps):
     def validate(self, batches: Batches) -> Iterator[Piece]:
         """See `Steps`."""
         return self._each(self.model.test_on_batch, batches, 0)
+
+    def settle(self) -> None:
+        """See `Steps`; Keras has left them there."""
 
     def _each(self, step: Callable, batches: Batches, first: int) -> Iterator[Piece]:
         for x, y, share in batches.shares(self._world.rank, self._world.size, first):

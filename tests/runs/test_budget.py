@@ -19,7 +19,7 @@ from repro import cli
 from repro.display import SILENT
 from repro.runs import budget, whole
 from repro.runs.budget import BudgetTooShort, Slice, Stopped, training_so_far
-from repro.runs.choices import Choices
+from repro.runs.choices import Choices, Execution
 from repro.runs.data import build_data
 from repro.runs.run import Run
 from repro.training.deadline import Deadline, TimeIsUp
@@ -77,7 +77,7 @@ def test_slices_on_copies_of_the_folder_end_at_the_weights_of_one_go(
     stop_after(3)
     folder, slices = tmp_path / "run", []
     for number in range(5):
-        slices.append(whole.run(choices, [0, 1], folder, data, budget_s=1000.0))
+        slices.append(whole.run(choices, [0, 1], folder, data, Execution(budget_s=1000.0)))
         if not isinstance(slices[-1], Stopped):
             break
         elsewhere = tmp_path / f"other_machine_{number}" / "copy"
@@ -95,7 +95,7 @@ def test_what_is_left_is_told_in_one_line_with_the_measured_rate(
 ):
     stop_after(1)
     choices = Choices(study=springs, settings=LONG)
-    stopped = whole.run(choices, [0, 1], tmp_path / "run", data, budget_s=1000.0)
+    stopped = whole.run(choices, [0, 1], tmp_path / "run", data, Execution(budget_s=1000.0))
     assert (stopped.stage, stopped.done, stopped.total) == ("training", 1, 2 * EPOCHS)
     (seconds,) = Run.open(tmp_path / "run", data).history(0, "stiffness")["seconds"]
     assert stopped.seconds_left == pytest.approx((2 * EPOCHS - 1) * seconds)
@@ -109,7 +109,7 @@ def test_a_network_without_epochs_is_reckoned_by_the_others(decays, tmp_path, st
     choices, folder = Choices(study=decays), tmp_path / "run"
     build_data(choices.checked(), choices, folder / "data.h5")
     stop_after(2)
-    whole.run(choices, [0], folder, budget_s=1000.0)
+    whole.run(choices, [0], folder, execution=Execution(budget_s=1000.0))
     done, total, left = training_so_far(Run.open(folder))
     (*_, last) = Run.open(folder).history(0, "background")["seconds"]
     assert (done, total) == (2, 7)
@@ -123,7 +123,7 @@ def test_a_budget_too_short_for_an_epoch_is_refused_with_what_it_takes(springs, 
     budget_s = budget.TO_END_S + 2.5
     start = time.monotonic()
     with pytest.raises(BudgetTooShort, match=r"no epoch .* takes --time-budget \d+0;"):
-        whole.run(choices, [0], folder, data, budget_s=budget_s)
+        whole.run(choices, [0], folder, data, Execution(budget_s=budget_s))
     assert time.monotonic() - start < budget_s
     assert not (folder / "record.json").exists(), "the run has not failed"
 
@@ -133,7 +133,7 @@ def test_data_are_built_in_slices_and_their_time_adds_up(springs, tmp_path, monk
     one_go = whole.prepare_and_train(choices, [0], tmp_path / "whole")
     monkeypatch.setattr(budget, "Deadline", lambda seconds: AfterEpochs(4))
     folder = tmp_path / "run"
-    first = whole.run(choices, [0], folder, budget_s=1000.0)
+    first = whole.run(choices, [0], folder, execution=Execution(budget_s=1000.0))
     assert (first.stage, first.total) == ("data", 352)
     assert 0 < first.done < 352
     assert "samples built" in first.said
@@ -154,11 +154,12 @@ def test_an_evaluation_that_does_not_fit_is_left_to_the_next_slice(
 
     with monkeypatch.context() as patch:
         patch.setattr(whole, "evaluate", evaluate_too_long)
-        stopped = whole.run(choices, [0], tmp_path / "run", data, budget_s=1000.0)
+        stopped = whole.run(choices, [0], tmp_path / "run", data, Execution(budget_s=1000.0))
         assert stopped.stage == "evaluation"
         with pytest.raises(BudgetTooShort, match="no evaluation"):
-            whole.run(choices, [0], tmp_path / "run", data, budget_s=1000.0)
-    assert whole.run(choices, [0], tmp_path / "run", data, budget_s=1000.0).status == "ok"
+            whole.run(choices, [0], tmp_path / "run", data, Execution(budget_s=1000.0))
+    record = whole.run(choices, [0], tmp_path / "run", data, Execution(budget_s=1000.0))
+    assert record.status == "ok"
 
 
 def sleep_like_a_library_that_swallows_errors():
@@ -174,7 +175,7 @@ def test_time_that_is_up_before_the_training_is_told_from_what_is_on_disk(
     choices = Choices(study=springs, settings=LONG)
     slice_ = Slice(choices, tmp_path / "run", 1000.0)
     stop_after(2)
-    whole.run(choices, [0], tmp_path / "run", data, budget_s=1000.0)
+    whole.run(choices, [0], tmp_path / "run", data, Execution(budget_s=1000.0))
     run = replace(Run.open(tmp_path / "run", data))
     stopped = slice_.stopped(run)
     assert (stopped.done, stopped.total, stopped.seconds_left) == (2, None, None)
