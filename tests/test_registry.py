@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from repro import studies as studies_package
+from repro.bench.flops import network_cost
 from repro.datasets.build import build
 from repro.datasets.spec import PRESETS
 from repro.datasets.store import Dataset
@@ -189,6 +190,11 @@ def test_every_trainable_variable_gets_a_finite_gradient_that_is_not_zero(networ
     for task in networks:
         cut_off = set.intersection(*(_cut_off(task, seed) for seed in range(N_STARTS)))
         assert not cut_off, f"{task.name}: {cut_off} never reach the loss"
+
+
+def test_what_a_network_costs_is_known(networks):
+    for task in networks:
+        assert network_cost(built(task, seed=0)).flops > 0, task.name
 
 
 def _cut_off(task, seed):

@@ -2,7 +2,8 @@
 
 Counted are the multiplications and additions of convolutions, dense layers and attention, two
 operations for each multiply-add. Biases, normalisation, activations, pooling, resampling and
-Fourier transforms count nothing: they take memory bandwidth rather than arithmetic.
+Fourier transforms count nothing: they take memory bandwidth rather than arithmetic. A layer of
+ours says itself what it costs: `repro.layers.counted.Counted`.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def network_cost(model: Any, inputs: Any = None) -> Cost:
         raise ReproError(
             f"The cost of the network {model.name} is unknown: its weight {uncounted[0]} belongs "
             f"to a kind of layer without a formula in repro/bench/flops.py, or to a layer that "
-            f"is never called; add a formula there."
+            f"is never called; add a formula there, or derive a layer of yours from "
+            f"repro.layers.counted.Counted."
         )
     return Cost(parameters=int(model.count_params()), flops=int(flops), moved=int(moved))
 
@@ -161,6 +163,8 @@ def _formulas() -> list[tuple[tuple[type, ...], Callable[[Call], int]]]:
     """Return the kinds of layers whose cost is known; the first kind that fits counts."""
     from keras import layers
 
+    from repro.layers.counted import Counted
+
     transposed = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
     # Built-in depthwise and separable layers are no subclasses of the plain ones.
     return [
@@ -171,6 +175,7 @@ def _formulas() -> list[tuple[tuple[type, ...], Callable[[Call], int]]]:
         ((layers.Dense,), _dense),
         ((layers.EinsumDense,), _einsum_dense),
         ((layers.MultiHeadAttention,), _attention),
+        ((Counted,), lambda call: call.layer.flops(call.inputs, call.output)),
         (
             (
                 layers.BatchNormalization,

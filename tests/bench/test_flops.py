@@ -5,6 +5,7 @@ from keras import layers
 
 from repro.bench.flops import network_cost
 from repro.errors import ReproError
+from repro.layers.counted import Counted
 
 
 def flops(shape, *stack):
@@ -63,6 +64,20 @@ def test_layers_inside_a_layer_of_ours_are_counted():
             return x + self.dense(x)
 
     assert flops((5,), Block()) == 2 * 5 * 5
+
+
+def test_a_layer_of_ours_says_itself_what_it_costs():
+    class Outer(Counted):
+        def build(self, shape):
+            self.kernel = self.add_weight(shape=(shape[-1], 7), name="kernel")
+
+        def call(self, x):
+            return x @ self.kernel
+
+        def flops(self, inputs, output):
+            return 2 * inputs[0][-1] * output[-1]
+
+    assert flops((5,), Outer()) == 2 * 5 * 7
 
 
 def test_unet_of_the_first_study_costs_what_its_specification_says():

@@ -13,6 +13,7 @@ import keras
 from keras import layers, ops
 
 from repro.errors import ReproError
+from repro.layers.counted import Counted
 from repro.training.dropout import Dropout
 
 DROPOUT = 0.15  # paper: on each layer
@@ -95,7 +96,7 @@ def published_network(
 
 
 @keras.saving.register_keras_serializable(package="repro.interface_dcnn")
-class ByThickness(layers.Layer):
+class ByThickness(Counted):
     """Scale and shift every channel by an amount that depends on the thickness."""
 
     def build(self, shapes):
@@ -109,6 +110,10 @@ class ByThickness(layers.Layer):
         shape = (-1, *[1] * (len(x.shape) - 2), x.shape[-1])
         gain, shift = (ops.reshape(thickness * self.slope[i], shape) for i in range(2))
         return x * (1 + gain) + shift
+
+    def flops(self, inputs, output):
+        """Return nothing, as for a normalisation, which scales and shifts likewise."""
+        return 0
 
 
 def improved_network(shape: tuple[int, int, int, int], n_outputs: int, width: int) -> keras.Model:

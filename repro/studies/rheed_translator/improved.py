@@ -12,10 +12,13 @@ is built in.
 
 from __future__ import annotations
 
+import math
+
 import keras
 import numpy as np
 from keras import layers, ops
 
+from repro.layers.counted import Counted
 from repro.studies.rheed_translator.images import CUES
 from repro.studies.rheed_translator.kernels import Process
 from repro.studies.rheed_translator.preparation import (
@@ -77,7 +80,7 @@ def improved_network(preprocessing: Preprocessing) -> keras.Model:
     return keras.Model(films, objective(answers, **errors))
 
 
-class Regression(layers.Layer):
+class Regression(Counted):
     """The mean of a Gaussian process, its weights trained.
 
     They are counted in standard deviations of their posterior, so that a squared loss rises alike
@@ -104,6 +107,10 @@ class Regression(layers.Layer):
     def call(self, inputs):
         """Return the mean at inputs, ``(n, n_inputs)`` [spreads], as ``(n, n_targets)``."""
         return ops.matmul(self.process.features(inputs, ops), self.weights_of_features())
+
+    def flops(self, inputs, output):
+        """Return the operations of the product of features and weights."""
+        return 2 * math.prod(output) * self.process.posterior.shape[1]
 
     def weights_of_features(self):
         """Return the weights of the process's features, ``(n_features, n_targets)``."""
