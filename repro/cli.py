@@ -121,9 +121,11 @@ def list_studies(json: AsJson = False) -> None:
 def info(study: StudyName, json: AsJson = False) -> None:
     """Tell what a study is: its paper, claims, data, variants and deviations."""
     from repro.reporting import terminal
+    from repro.runs.baselines import powers_of
     from repro.study import get_study
 
-    facts = terminal.study_details(get_study(study))
+    described = get_study(study)
+    facts = terminal.study_details(described, powers_of(described.name))
     _print(facts, json, lambda: terminal.study_page(facts))
 
 
@@ -256,7 +258,7 @@ def evaluate(
     quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
-    """Measure a run's trained networks and write its record, figures and verdicts."""
+    """Measure a run's trained networks and write its record and figures."""
     _limit_threads(threads)
     from repro.runs.evaluation import evaluate as evaluate_run
     from repro.runs.run import Run
@@ -289,7 +291,7 @@ def run(
     quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
-    """Go the whole way: data, training, evaluation, figures, verdicts, record."""
+    """Go the whole way: data, training, evaluation, figures, record, outcomes."""
     _limit_threads(threads)
     from repro.runs import whole
     from repro.runs.budget import Stopped
@@ -388,11 +390,11 @@ def claims(
     records: Records = None,
     study: Annotated[str | None, typer.Option(help="Only the claims of this study.")] = None,
     status: Annotated[
-        str | None, typer.Option(help="Only the claims with this verdict, such as 'not run'.")
+        str | None, typer.Option(help="Only the claims with this outcome, such as 'not run'.")
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Print the claims of the papers with the verdicts that the records give."""
+    """Print the claims of the papers with what the records say of them."""
     from repro.reporting import terminal
     from repro.reporting.tables import json_rows, select
     from repro.runs.baselines import judged_claims
@@ -616,8 +618,9 @@ def _display(quiet: bool) -> Display:
 
 def _print_record(record: Record, json: bool) -> None:
     from repro.reporting import terminal
+    from repro.runs.baselines import outcomes_of
 
-    _print(record, json, lambda: terminal.record_page(record))
+    _print(record, json, lambda: terminal.record_page(record, outcomes_of(record)))
 
 
 def _print(value: Any, json: bool, text: Any = None) -> None:

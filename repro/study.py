@@ -19,9 +19,10 @@ import numpy as np
 import repro.studies
 from repro.datasets.spec import DataSpec, load_spec, spec_names
 from repro.errors import ReproError
-from repro.evaluation.claims import Claims, load_claims
+from repro.evaluation.claims import Claim, Claims, load_claims
 from repro.evaluation.gates import Gates, load_gates
 from repro.evaluation.paper_runs import PaperRuns, load_paper_runs
+from repro.evaluation.protocol import check_protocol, data_protocol
 
 if TYPE_CHECKING:
     import keras
@@ -328,8 +329,31 @@ class Study:
 
     @property
     def claims(self) -> Claims:
-        """The paper and its claims."""
-        return load_claims(self.folder / "claims.yaml")
+        """The paper and its claims, with what their data sets must be."""
+        path, specs = self.folder / "claims.yaml", self.data_specs
+        stated, completed = load_claims(path), []
+        parameters = {name for spec in specs for name in spec.parameters}
+        for claim in stated.claims:
+            try:
+                check_protocol(claim, parameters)
+                update = {"data_protocol": self._data_protocol(claim, specs)}
+            except ReproError as problem:
+                raise ReproError(f"The claims {path} are wrong: {problem}.") from None
+            completed.append(claim.model_copy(update=update))
+        return stated.model_copy(update={"claims": completed})
+
+    def _data_protocol(self, claim: Claim, specs: list[DataSpec]) -> dict[str, dict]:
+        """Return what the data set of each experiment of a claim must be, by place in a record."""
+        protocols = {}
+        for experiment in claim.experiments:
+            fitting = [spec for spec in specs if experiment in spec.experiments]
+            if not fitting:
+                raise ReproError(
+                    f"the claim {claim.id} asks for the experiment {experiment}, which no data "
+                    f"spec of {self.name} has"
+                )
+            protocols[experiment] = data_protocol(fitting[0], claim.preset, experiment)
+        return protocols
 
     @property
     def gates(self) -> Gates:

@@ -6,6 +6,8 @@ Run as a script, this file trains every network for a few steps under one backen
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import subprocess
 import sys
@@ -17,10 +19,15 @@ import pytest
 
 from repro import studies as studies_package
 from repro.bench.flops import network_cost
+from repro.bench.networks import list_networks
 from repro.datasets.build import build
 from repro.datasets.spec import PRESETS
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
+from repro.evaluation.power import power
+from repro.evaluation.protocol import RECIPE_DEFAULTS, differing_fields
+from repro.evaluation.records import Record
+from repro.runs.baselines import find_records
 from repro.study import Archive, Study, get_study, studies
 from repro.training.precision import PRECISIONS, precision
 
@@ -143,6 +150,110 @@ def test_claims_load_and_ask_for_runs_that_exist(name):
     for claim in study.claims.claims:
         assert claim.variant in study.variants
         assert (claim.preset, claim.experiment) in runs, claim.id
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def complying(request):
+    """A study and, by variant, what its networks are at preset paper."""
+    study = get_study(request.param)
+    networks = {}
+    for variant in {claim.variant for claim in study.claims.claims}:
+        networks[variant] = {}
+        for network in list_networks(study, variant, "paper"):
+            entry = {
+                "parameters": built(network.task).count_params(),
+                "recipe": network.task.recipe.described(),
+            }
+            networks[variant] |= dict.fromkeys(network.stands_for, entry)
+    return study, networks
+
+
+def record_of(claim, experiment, networks):
+    """Return a record of just the run that a claim is about."""
+    content = {
+        "study": "any", "variant": claim.variant, "preset": claim.preset, "experiment": experiment,
+        "seeds": [0], "status": "ok", "command": "repro run",
+        "data": {
+            "name": "", "version": 1, "fingerprint": "", "checksum": "", "counts": {},
+            "parameters": {},
+        },
+        "networks": networks[claim.variant],
+        "hashes": dict.fromkeys(("code", "metrics", "data", "configuration", "environment"), "0"),
+        "environment": {
+            "python": "3", "packages": {}, "processor": "any", "cores": 1, "memory_gb": 1.0,
+            "flags": {
+                "backend": "jax", "precision": "float32", "xla": True, "determinism": False,
+                "threads": 1, "world_size": 1,
+            },
+        },
+    }  # fmt: skip
+    for place, value in claim.data_protocol[experiment].items():
+        *path, last = place.split(".")
+        part = content
+        for key in path:
+            part = part[key]
+        part[last] = value
+    return json.loads(json.dumps(content))
+
+
+def places_that_move_the_number(content):
+    """Yield every place of a record that can move a metric, as a path of keys."""
+    for part in ("counts", "parameters"):
+        yield from (("data", part, key) for key in content["data"][part])
+    yield from (("environment", "flags", key) for key in ("precision", "tf32"))
+    for name, network in content["networks"].items():
+        yield ("networks", name, "parameters")
+        moving = RECIPE_DEFAULTS.keys() | network["recipe"].keys() - {"jit_compile"}
+        yield from (("networks", name, "recipe", field) for field in sorted(moving))
+
+
+def altered(content, path):
+    """Return a record with one place altered."""
+    content = copy.deepcopy(content)
+    *above, last = path
+    part = content
+    for key in above:
+        part = part[key]
+    old = part.get(last)
+    part[last] = 7 * old + 1 if isinstance(old, int | float) else "altered"
+    if last == "tf32":
+        part[last] = True
+    return Record.model_validate(content)
+
+
+def test_a_claim_notices_every_field_that_can_move_its_number(complying):
+    # One line, one pass, another schedule: a verdict from such a run would be worth nothing.
+    study, networks = complying
+    seen = set()
+    for claim in study.claims.claims:
+        for experiment in claim.experiments:
+            protocol = json.dumps([claim.variant, experiment, claim.protocol], sort_keys=True)
+            if protocol in seen:
+                continue
+            seen.add(protocol)
+            content = record_of(claim, experiment, networks)
+            same = differing_fields(claim, experiment, Record.model_validate(content))
+            assert not same, f"{claim.id}: {same}"
+            unnoticed = [
+                ".".join(path)
+                for path in places_that_move_the_number(content)
+                if not differing_fields(claim, experiment, altered(content, path))
+            ]
+            assert not unnoticed, f"{claim.id} does not notice {', '.join(unnoticed)}"
+
+
+def committed(study):
+    records = find_records([Path(__file__).parents[1] / "results" / "records"])
+    return [record for _, record in records if record.study == study]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_claim_that_has_a_record_can_be_decided_at_the_papers_scale(name):
+    records = committed(name)
+    for claim in get_study(name).claims.claims:
+        told = power(claim, records)
+        if told is not None:
+            assert told.suffices, f"{claim.id}: {told}"
 
 
 @pytest.mark.parametrize("name", NAMES)

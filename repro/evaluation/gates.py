@@ -30,9 +30,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from repro.evaluation.claims import Plain, read_declared
+from repro.evaluation.estimates import Sample
 from repro.evaluation.metrics import Interval
+from repro.evaluation.protocol import differences
 from repro.evaluation.records import Record
-from repro.evaluation.verdicts import Sample, differences
 
 SIGNIFICANCE = 0.05  # of Welch's t-test
 # How a figure must stand to its limit, in words and as a function.
@@ -280,7 +281,7 @@ def _require(name: str, record: Record | None, asked: Mapping[str, Plain], seeds
         raise _Unmeasured(f"there is no record {name}")
     differing = differences(record, asked)
     if differing:
-        raise _Unmeasured(f"{name} has {', '.join(differing)}")
+        raise _Unmeasured(f"{name} has {', '.join(differing.values())}")
     if len(record.seeds) < seeds:
         raise _Unmeasured(f"{name} has {len(record.seeds)} of the {seeds} seeds asked for")
 

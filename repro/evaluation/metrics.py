@@ -9,12 +9,14 @@ from typing import Any, Literal
 import numpy as np
 
 from repro.errors import ReproError
+from repro.evaluation.resampling import Resampled, Resampling
 from repro.seeds import generator
 
 Better = Literal["lower", "higher", "neither"]
 Interval = tuple[float, float]
 Stage = Callable[[Any], tuple[dict[str, "Metric"], dict[str, np.ndarray]]]
 CONFIDENCE = 0.95
+NORMAL = 1.959964  # standard deviations on either side that hold it in a normal distribution
 MOST_SEEDS = 1000
 
 
@@ -32,12 +34,15 @@ class Metric:
         ``"lower"``, ``"higher"`` or ``"neither"``.
     definition : str
         What is computed, over what, in one sentence. A change of it makes a new metric.
+    resampled : Resampled, optional
+        The same over resamples of the test split, if it was computed.
     """
 
     value: float
     unit: str
     better: Better
     definition: str
+    resampled: Resampled | None = None
 
 
 @dataclass(frozen=True)
@@ -85,22 +90,28 @@ def in_stages(
     return Evaluation(metrics, arrays)
 
 
-def lower(value: float, definition: str, unit: str = "1") -> Metric:
+def lower(value: float | Resampled, definition: str, unit: str = "1") -> Metric:
     """Return a metric that is better when it is lower; see `Metric`."""
-    return Metric(float(value), unit, "lower", definition)
+    return _metric(value, unit, "lower", definition)
 
 
-def higher(value: float, definition: str, unit: str = "1") -> Metric:
+def higher(value: float | Resampled, definition: str, unit: str = "1") -> Metric:
     """Return a metric that is better when it is higher; see `Metric`."""
-    return Metric(float(value), unit, "higher", definition)
+    return _metric(value, unit, "higher", definition)
 
 
-def neither(value: float, definition: str, unit: str = "1") -> Metric:
+def neither(value: float | Resampled, definition: str, unit: str = "1") -> Metric:
     """Return a metric that describes and has no better side; see `Metric`."""
-    return Metric(float(value), unit, "neither", definition)
+    return _metric(value, unit, "neither", definition)
 
 
-def share(hits: np.ndarray, definition: str) -> Metric:
+def _metric(value: float | Resampled, unit: str, better: Better, definition: str) -> Metric:
+    if isinstance(value, Resampled):
+        return Metric(value.value, unit, better, definition, value)
+    return Metric(float(value), unit, better, definition)
+
+
+def share(hits: np.ndarray, definition: str, resampling: Resampling | None = None) -> Metric:
     """Return the share of hits as a metric, better when it is higher; NaN of nothing.
 
     Parameters
@@ -109,8 +120,10 @@ def share(hits: np.ndarray, definition: str) -> Metric:
         Whether each answer is right, of any shape; or shares, of which the mean is taken.
     definition : str
         As in `Metric`.
+    resampling : Resampling, optional
+        Draws of the units that the answers are of, ``hits`` being ``(n_samples,)``.
     """
-    return higher(mean(hits), definition)
+    return higher(mean(hits) if resampling is None else resampling.share(hits), definition)
 
 
 def mean(values: np.ndarray) -> float:
@@ -223,9 +236,14 @@ def student_t_half_width(spread: float, n: int) -> float:
     n : int
         Number of values, at least 2.
     """
+    return float(student_t(n - 1) * spread / np.sqrt(n))
+
+
+def student_t(freedom: int) -> float:
+    """Return Student's t for 95 % confidence and so many degrees of freedom."""
     from scipy.special import stdtrit  # takes half of what importing a study takes
 
-    return float(stdtrit(n - 1, (1 + CONFIDENCE) / 2) * spread / np.sqrt(n))
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def student_t_interval(values: Sequence[float]) -> Interval | None:

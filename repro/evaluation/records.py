@@ -10,16 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from repro.errors import ReproError
-from repro.evaluation.metrics import Better, Interval
+from repro.evaluation.metrics import Better
 from repro.files import read_json, write_text
 from repro.training.ways import ONE_BY_ONE
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ABSOLUTE_PATH = re.compile(r"(?<![^\s='\"(,\[])(?:/|~/|[A-Za-z]:\\)(?:[\w.@+-]+[/\\])+([\w.@+-]*)")
 
-VerdictStatus = Literal[
-    "reproduced", "better", "below", "inconclusive", "not comparable", "not run"
-]
 Seed = Annotated[str, Field(pattern=r"^\d+$")]
 
 
@@ -29,6 +26,31 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
+class SampledMetric(Part):
+    """A metric over resamples of the test split.
+
+    Parameters
+    ----------
+    unit : str
+        What was drawn, such as ``"film"``.
+    split : str
+        The split that they are of.
+    n_units : int
+        How many there are.
+    is_share : bool
+        Whether the metric is a share of right answers.
+    deviations : list of float
+        By how much the metric of each resample exceeds that of the samples as they are, mean over
+        seeds. Metrics of one split share the resamples.
+    """
+
+    unit: str
+    split: str
+    n_units: int
+    is_share: bool = False
+    deviations: list[float]
+
+
 class RecordedMetric(Part):
     """A metric with its value for each seed, in ``unit``."""
 
@@ -36,36 +58,7 @@ class RecordedMetric(Part):
     better: Better
     definition: str
     values: dict[Seed, float]
-
-
-class Verdict(Part):
-    """What the runs say of one claim.
-
-    Parameters
-    ----------
-    claim : str
-        The claim's id.
-    status : str
-        One of the six words.
-    reason : str
-        Why, in one sentence with the numbers.
-    value : float, optional
-        Mean over seeds; for an order, the smallest difference between neighbours.
-    interval : tuple, optional
-        Its 95 % Student-t interval over seeds.
-    seeds : list of int
-        The seeds behind the value.
-    source : str
-        Study, variant, preset and experiment of the records behind the value.
-    """
-
-    claim: str
-    status: VerdictStatus
-    reason: str
-    value: float | None = None
-    interval: Interval | None = None
-    seeds: list[int] = []
-    source: str = ""
+    sampled: SampledMetric | None = None
 
 
 class FigureEntry(Part):
@@ -158,14 +151,17 @@ class Environment(Part):
 
 
 class Record(Part):
-    """One run of a study: its metrics for each seed, its verdicts and all that explains them.
+    """One run of a study: its metrics for each seed and all that explains them.
+
+    What it says of the paper's claims is no part of it, since that also takes the claims and other
+    records: see `repro.evaluation.outcomes`.
 
     The run itself was made by the code of the first entry of ``carried``, if there is one, and
     otherwise by that of ``hashes.code``. ``accepted_because`` says why it is a baseline record
     although it failed a gate.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     study: str
     variant: str
     preset: str
@@ -175,7 +171,6 @@ class Record(Part):
     reason: str = ""
     command: str
     metrics: dict[str, RecordedMetric] = {}
-    verdicts: list[Verdict] = []
     curves: dict[str, dict[Seed, dict[str, list[float]]]] = {}
     figures: dict[str, FigureEntry] = {}
     data: DataEntry | None = None
@@ -224,6 +219,9 @@ def read_record(path: Path) -> Record:
             f"{path} has schema version {version}, and this version of repro reads up to "
             f"{SCHEMA_VERSION}: read it with a newer repro."
         )
+    if version == 1:
+        content = {**content, "schema_version": SCHEMA_VERSION}
+        content.pop("verdicts", None)
     try:
         return Record.model_validate(content)
     except ValidationError as error:

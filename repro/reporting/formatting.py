@@ -1,4 +1,4 @@
-"""Numbers, times and verdicts as text, the same in the page, the README and the terminal."""
+"""Numbers, times and outcomes as text, the same in the page, the README and the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROUNDING = 1e-12  # relative; values of several seeds that differ by less are th
 
 @dataclass(frozen=True)
 class Status:
-    """A verdict's word with a sign that reads without colour, and what it means."""
+    """An outcome's word with a sign that reads without colour, and what it means."""
 
     word: str
     symbol: str
@@ -26,30 +26,32 @@ STATUSES = {
     status.word: status
     for status in (
         Status(
-            "reproduced",
+            "holds",
             "✓",
             "green",
             "Our result agrees with the paper within a margin fixed before the run, with 95 % "
-            "confidence.",
+            "confidence. At the paper's scale, with nothing that differs, the verdict is "
+            "“reproduced”.",
         ),
         Status(
-            "better", "▲", "green", "Our result is better than the paper's by more than the margin."
+            "better",
+            "▲",
+            "green",
+            "Our result is better than the paper's by more than the margin.",
         ),
         Status(
-            "below", "▼", "red", "Our result falls short of the paper's by more than the margin."
+            "falls short",
+            "▼",
+            "red",
+            "Our result is worse than the paper's by more than the margin. At the paper's scale, "
+            "with nothing that differs, the verdict is “below”.",
         ),
         Status(
-            "inconclusive",
+            "open",
             "?",
             "yellow",
-            "Our runs scatter too widely to tell; the reason says how many more seeds it takes.",
-        ),
-        Status(
-            "not comparable",
-            "≠",
-            "cyan",
-            "We have a number, but from a smaller preset, other data or another protocol than "
-            "the paper's. It is shown and not judged.",
+            "Our results scatter too widely to tell; the reason says how many more seeds or test "
+            "samples it takes.",
         ),
         Status("not run", "○", "dim", "No run answers this claim yet; the reason says why."),
     )
@@ -125,6 +127,11 @@ def plus_minus(value: float, half_width: float) -> str:
         decimals = max(0, 1 - exponent)
         return f"{minus(f'{value:.{decimals}f}')} ± {half_width:.{decimals}f}"
     return f"{number(value)} ± {number(half_width, 2)}"
+
+
+def half_width(value: float) -> str:
+    """Write half the width of an interval, to its second digit."""
+    return number(value, 2)
 
 
 def with_unit(text: str, unit: str) -> str:

@@ -1,4 +1,4 @@
-"""The report's opening: sentences made from the verdicts and the records."""
+"""The report's opening: sentences made from the outcomes and the records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from repro.reporting.forest import BETTER, WITHIN, Forest
+from repro.reporting.forest import Forest
 from repro.reporting.formatting import STATUSES, count, sentence_list
 from repro.reporting.tables import ClaimRow
 
@@ -18,17 +18,14 @@ SCALES = {
     "desk": "at most an hour on two processor cores",
     "paper": "the published scale",
 }
-JUDGED = {
-    "reproduced": "{n} reproduced",
-    "better": "{n} better than reported",
-    "below": "{n} below what is reported",
-    "inconclusive": "{n} inconclusive",
-}
+SAID = {"holds": "holds", "better": "is better", "falls short": "falls short", "open": "is open"}
+SAID_OF_MANY = {"holds": "hold", "better": "are better", "falls short": "fall short",
+                "open": "are open"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The opening: what was found, what stands behind it, and how many claims have each verdict."""
+    """The opening: what was found, what stands behind it, and how many claims fared how."""
 
     found: list[str]
     behind: list[str]
@@ -36,7 +33,7 @@ class Summary:
 
 
 def tally(rows: list[ClaimRow]) -> dict[str, int]:
-    """Count the claims with each verdict; every verdict is named, none found is 0."""
+    """Count the claims with each outcome; every one is named, none found is 0."""
     counts = Counter(row.status for row in rows)
     return {word: counts[word] for word in STATUSES}
 
@@ -51,68 +48,61 @@ def summarise(
     n_studies : int
         Number of published systems.
     rows : list of ClaimRow
-        All claims with their verdicts.
+        All claims with their outcomes.
     plot : Forest, optional
         The claims that have a number.
     records : list of Record
         All records.
     """
-    counts = tally(rows)
     opening = (
         f"{count(n_studies, 'published system')} in diffraction and electron microscopy, rebuilt "
         f"from the papers, trained, measured and compared with what the papers report: "
         f"{count(len(rows), 'claim')} in all."
     )
-    found = [opening, f"{findings(counts)} {unjudged_numbers(plot)}".strip()]
-    behind = [open_claims(rows, counts), scales(records)]
-    return Summary(found, [text for text in behind if text], counts)
+    found = [opening, *findings(rows)]
+    return Summary(found, [text for text in (ours(rows), scales(records)) if text], tally(rows))
 
 
-def findings(counts: dict[str, int]) -> str:
-    """Say how the claims fared that could be judged."""
-    total = sum(counts[word] for word in JUDGED)
-    if not sum(counts.values()):
-        return "No study states a claim yet."
-    if not total:
-        return (
-            "No claim has a verdict yet: that takes a run at the paper's scale with as many seeds "
-            "as the claim asks for."
-        )
-    parts = [text.format(n=counts[word]) for word, text in JUDGED.items() if counts[word]]
-    return f"{count(total, 'claim')} could be judged: {sentence_list(parts)}."
-
-
-def unjudged_numbers(plot: Forest | None) -> str:
-    """Say how the numbers compare that have no verdict, such as those of smaller runs."""
-    distances = [row.distance for row in plot.rows if not row.claim.is_judged] if plot else []
-    if not distances:
-        return ""
-    within = sum(text == WITHIN for text in distances)
-    better = sum(text.endswith(BETTER) for text in distances)
-    parts = [f"{within} {'lies' if within == 1 else 'lie'} within the paper's margin"]
-    parts += [f"{better} {'is' if better == 1 else 'are'} better"] if better else []
-    worse = len(distances) - within - better
-    parts += [f"{worse} {'is' if worse == 1 else 'are'} worse"] if worse else []
-    numbers = count(len(distances), "number")
-    return f"Of {numbers} from smaller runs, {sentence_list(parts)}."
-
-
-def open_claims(rows: list[ClaimRow], counts: dict[str, int]) -> str:
-    """Say how many claims have a number that is not judged, and how many have none."""
+def findings(rows: list[ClaimRow]) -> list[str]:
+    """Say at each scale how the claims fared, the paper's scale first."""
+    if not rows:
+        return ["No study states a claim yet."]
     sentences = []
-    unlike, absent = counts["not comparable"], counts["not run"]
-    if unlike:
-        smaller = {r.preset for r in rows if r.status == "not comparable"} - {"paper", None}
-        why = f" (preset {sentence_list(sorted(smaller))})" if smaller else ""
-        verb = "has a result" if unlike == 1 else "have results"
+    for preset in reversed(SCALES):
+        counts = Counter(row.status for row in rows if row.preset == preset)
+        if not counts:
+            continue
+        parts = [
+            f"{counts[word]} {(SAID if counts[word] == 1 else SAID_OF_MANY)[word]}"
+            for word in SAID
+            if counts[word]
+        ]
+        n_verdicts = sum(bool(row.verdict) for row in rows if row.preset == preset)
+        verdicts = f" {count(n_verdicts, 'claim')} of these have a verdict." if n_verdicts else ""
+        total = count(sum(counts.values()), "claim")
+        sentences.append(f"At preset {preset}, of {total} {sentence_list(parts)}.{verdicts}")
+    if not any(row.verdict for row in rows):
         sentences.append(
-            f"{count(unlike, 'claim')} {verb} without a verdict, because the run differs from the "
-            f"paper's in scale, data or protocol{why}."
+            "No claim has a verdict yet: that takes a run at the paper's scale that differs from "
+            "the paper's in nothing."
         )
-    if absent:
-        verb = "has" if absent == 1 else "have"
-        sentences.append(f"{count(absent, 'claim')} {verb} no run yet.")
-    return " ".join(sentences)
+    n_absent = sum(row.status == "not run" for row in rows)
+    if n_absent:
+        verb = "has" if n_absent == 1 else "have"
+        sentences.append(f"{count(n_absent, 'claim')} {verb} no run yet.")
+    return sentences
+
+
+def ours(rows: list[ClaimRow]) -> str:
+    """Say how our own variant stands beside the papers' numbers."""
+    beside = [row for row in rows if row.kind == "number" and row.ours_scale]
+    ahead = [row for row in beside if row.ours_is_better]
+    if not beside:
+        return ""
+    return (
+        f"Our own variants are better than the paper's number in {len(ahead)} of "
+        f"{count(len(beside), 'claim')}; what they are held against is in the tables."
+    )
 
 
 def scales(records: list[Record]) -> str:

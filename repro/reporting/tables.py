@@ -14,7 +14,8 @@ import numpy as np
 
 from repro.errors import ReproError
 from repro.evaluation.metrics import student_t_interval
-from repro.evaluation.verdicts import judge
+from repro.evaluation.outcomes import VERDICTS, judge, outcomes_by_scale
+from repro.evaluation.power import power
 from repro.files import write_text
 from repro.reporting import formatting as write
 from repro.reporting.labels import order_label
@@ -22,11 +23,15 @@ from repro.reporting.markers import markers, put_between
 
 if TYPE_CHECKING:
     from repro.evaluation.claims import Claim
-    from repro.evaluation.records import Record, Verdict
+    from repro.evaluation.estimates import OfSamples
+    from repro.evaluation.metrics import Interval
+    from repro.evaluation.outcomes import Outcome
+    from repro.evaluation.records import Record
     from repro.study import Study
 
 NAME = "claims"  # in the markers of the README
 BEGIN, END = markers(NAME)
+OURS = "improved"  # the variant that is ours
 SUMMARY_COLUMNS = (
     "study", "variant", "preset", "experiment", "status", "metric", "unit", "better", "seeds",
     "mean", "interval_low", "interval_high", "smallest", "largest", "record",
@@ -50,21 +55,34 @@ class ClaimRow:
     reported_text : str
         The paper's side in words or digits.
     value, interval : float and tuple, or None
-        Our mean over seeds and its 95 % interval, in ``unit``.
-    ours_text, scale : str
-        The same in digits; how many seeds, at which preset.
-    seeds : list of int
-        The seeds behind the value.
+        What the claim's variant gives: mean over seeds and its 95 % interval, in ``unit``.
+    of_samples, of_seeds : float or None
+        The two parts of the interval, as half widths.
+    value_text, parts_text, scale : str
+        The same in digits; what the interval is made of; at which preset.
+    n_seeds : int
+        How many seeds stand behind the value.
+    ours_text, ours_scale : str
+        What our own variant gives for the same metric, and at which preset.
+    ours_is_better : bool
+        Whether that is better than the paper's number.
     preset : str or None
         The preset of the run behind the value.
-    status, symbol, reason : str
-        The verdict.
+    status, verdict, word, symbol, reason : str
+        The outcome; the verdict it amounts to, if any; both in a word.
+    scales : dict
+        The outcome at every preset that was run.
+    differs : list of str
+        In what the run differs from the paper's.
+    notes : list of str
+        What else a reader should know.
+    power : dict or None
+        Probability that the protocol recognises a run with the reported value, ``recognised``, and
+        that it mistakes one two margins away for it, ``mistaken``.
     commands : list of str
         What was run, or what to run.
     records : list of str
         The records behind the value, relative to the page.
-    source : str
-        The same by study, variant, preset and experiment.
     """
 
     study: str
@@ -79,16 +97,27 @@ class ClaimRow:
     reported_text: str
     value: float | None
     interval: tuple[float, float] | None
-    ours_text: str
+    of_samples: float | None
+    of_seeds: float | None
+    value_text: str
+    parts_text: str
     scale: str
-    seeds: list[int]
+    n_seeds: int
+    ours_text: str
+    ours_scale: str
+    ours_is_better: bool
     preset: str | None
     status: str
+    verdict: str
+    word: str
     symbol: str
     reason: str
+    scales: dict[str, str]
+    differs: list[str]
+    notes: list[str]
+    power: dict[str, float] | None
     commands: list[str]
     records: list[str]
-    source: str
 
     @property
     def reported_label(self) -> str:
@@ -97,32 +126,68 @@ class ClaimRow:
         return order_label(keys) if self.kind == "order" else self.reported_text
 
     @property
-    def is_judged(self) -> bool:
-        """Whether the claim has a verdict, and not only a number or none."""
-        return self.status not in ("not comparable", "not run")
+    def behind(self) -> str:
+        """At which preset the value was found, and what its interval is made of."""
+        return "; ".join(filter(None, (self.scale, self.parts_text)))
+
+    @property
+    def power_text(self) -> str:
+        """The claim's power in words."""
+        return power_text(self.power)
+
+
+def power_text(power: dict[str, Any] | None) -> str:
+    """Write what a claim's protocol can tell."""
+    if power is None:
+        return "power unknown"
+    return f"power {power['recognised']:.2f}, mistaken {power['mistaken']:.2f}"
 
 
 def select(
     rows: list[ClaimRow], study: str | None = None, status: str | None = None
 ) -> list[ClaimRow]:
-    """Return the rows of one study, with one verdict, or both.
+    """Return the rows of one study, with one outcome, or both.
 
     Raises
     ------
     ReproError
-        If no study or no verdict has this name.
+        If no study or no outcome has this name.
     """
-    for asked, known in ((study, {row.study for row in rows}), (status, set(write.STATUSES))):
+    words = set(write.STATUSES) | set(VERDICTS.values())
+    for asked, known in ((study, {row.study for row in rows}), (status, words)):
         if asked is not None and asked not in known:
             raise ReproError(f"There is no {asked!r}: choose one of {', '.join(sorted(known))}.")
-    return [row for row in rows if row.study == (study or row.study)
-            and row.status == (status or row.status)]  # fmt: skip
+    return [
+        row
+        for row in rows
+        if study in (None, row.study) and status in (None, row.status, row.verdict)
+    ]
 
 
 def numbered_reasons(rows: list[ClaimRow]) -> dict[str, int]:
     """Number the reasons of some rows from 1, each once, so that rows can refer to them."""
     reasons = dict.fromkeys(row.reason for row in rows)
     return {reason: i for i, reason in enumerate(reasons, start=1)}
+
+
+def scale_notes(rows: list[ClaimRow]) -> list[str]:
+    """Say once for the claims of a study in what the runs at each smaller preset differ."""
+    notes = []
+    for preset in dict.fromkeys(row.preset for row in rows if row.differs and row.preset):
+        texts = [text for row in rows if row.preset == preset for text in row.differs]
+        own = dict.fromkeys(shortened(text) for text in texts)
+        notes.append(f"{preset} differs from the paper's run: {', '.join(own)}")
+    return notes
+
+
+def shortened(difference: str) -> str:
+    """Name a field that differs by its last part, and the network if it is not every one."""
+    text = difference.rpartition(": ")[2]
+    place, _, rest = text.partition(" ")
+    head, *others = place.split(".")
+    name = others[-1] if others else head
+    network = others[0] if head == "networks" else "*"
+    return f"{name} {rest}" if network == "*" else f"{name} of {network} {rest}"
 
 
 def relative(path: Path, base: Path) -> str:
@@ -143,18 +208,15 @@ def claim_rows(study: Study, entries: Entries, base: Path) -> list[ClaimRow]:
         The folder to which the paths of records are relative.
     """
     own = [(path, record) for path, record in entries if record.study == study.name]
-    records = [record for _, record in own]
-    return [
-        claim_row(study.name, claim, judge(claim, records), own, base)
-        for claim in study.claims.claims
-    ]
+    return [claim_row(study.name, claim, own, base) for claim in study.claims.claims]
 
 
-def claim_row(study: str, claim: Claim, verdict: Verdict, entries: Entries, base: Path) -> ClaimRow:
-    """Put a claim, its verdict and the records behind it into one row."""
-    sources = source_entries(verdict, entries)
-    presets = list(dict.fromkeys(record.preset for _, record in sources))
-    made_by = list(dict.fromkeys(f"{record.variant}, {record.preset}" for _, record in sources))
+def claim_row(study: str, claim: Claim, entries: Entries, base: Path) -> ClaimRow:
+    """Put a claim, its outcome and the records behind it into one row."""
+    records = [record for _, record in entries]
+    outcome, told = judge(claim, records), power(claim, records)
+    paths = {id(record): path for path, record in entries}
+    ours = judge(claim.model_copy(update={"variant": OURS}), records)
     return ClaimRow(
         study=study,
         claim=claim.id,
@@ -166,38 +228,67 @@ def claim_row(study: str, claim: Claim, verdict: Verdict, entries: Entries, base
         margin=claim.margin,
         better=claim.better,
         reported_text=reported_text(claim),
-        value=verdict.value,
-        interval=verdict.interval,
-        ours_text=ours_text(claim, verdict),
-        scale=", ".join([write.count(len(verdict.seeds), "seed"), *made_by]) if sources else "",
-        seeds=list(verdict.seeds),
-        preset=presets[0] if presets else None,
-        status=verdict.status,
-        symbol=write.STATUSES[verdict.status].symbol,
-        reason=verdict.reason,
-        commands=[record.command for _, record in sources] or [suggested_command(study, claim)],
-        records=[relative(path, base) for path, _ in sources],
-        source=verdict.source,
+        value=outcome.value,
+        interval=outcome.interval,
+        of_samples=half(outcome.of_samples),
+        of_seeds=None if outcome.of_seeds is None else outcome.of_seeds.half_width,
+        value_text=value_text(claim, outcome.value, outcome.interval),
+        parts_text=parts_text(outcome),
+        scale=outcome.preset,
+        n_seeds=outcome.n_seeds,
+        ours_text=value_text(claim, ours.value, ours.interval),
+        ours_scale=scale_text(ours.preset, ours.n_seeds),
+        ours_is_better=is_better(claim, ours.value),
+        preset=outcome.preset or None,
+        status=outcome.status,
+        verdict=outcome.verdict,
+        word=outcome.word,
+        symbol=write.STATUSES[outcome.status].symbol,
+        reason=outcome.reason,
+        scales={preset: o.status for preset, o in outcomes_by_scale(claim, records).items()},
+        differs=list(outcome.differs.values()),
+        notes=list(outcome.notes),
+        power=None if told is None else asdict(told),
+        commands=[r.command for r in outcome.sources] or [suggested_command(study, claim)],
+        records=[relative(paths[id(record)], base) for record in outcome.sources],
     )
 
 
-def source_entries(verdict: Verdict, entries: Entries) -> Entries:
-    """Return the records that a verdict names as its source, in its order.
-
-    Of several with one label the verdict rests on one in float32, then on the one with most seeds,
-    and of these on the last.
-    """
-    sources = []
-    for label in filter(None, verdict.source.split("; ")):
-        named = [entry for entry in reversed(entries) if entry[1].label == label]
-        sources.append(max(named, key=weight))
-    return sources
+def is_better(claim: Claim, value: float | None) -> bool:
+    """Whether a value is better than the paper's number."""
+    if claim.reported is None or value is None:
+        return False
+    return value < claim.reported if claim.better == "lower" else value > claim.reported
 
 
-def weight(entry: tuple[Path, Record]) -> tuple[bool, bool, int]:
-    """Return what the run is chosen by that speaks for several with one label."""
-    _, record = entry
-    return record.status == "ok", record.in_float32, len(record.seeds)
+def scale_text(preset: str, n_seeds: int) -> str:
+    """Write at which preset a value was found, with how many seeds; empty if at none."""
+    return f"{preset}, {write.count(n_seeds, 'seed')}" if preset else ""
+
+
+def half(part: OfSamples | None) -> float | None:
+    """Return half the width of the part of an interval that the samples make."""
+    return None if part is None else (part.below + part.above) / 2
+
+
+def parts_text(outcome: Outcome) -> str:
+    """Write what an interval is made of: the test samples and the seeds."""
+    if outcome.value is None:
+        return ""
+    samples, seeds = outcome.of_samples, outcome.of_seeds
+    texts = []
+    if samples is None:
+        texts.append("test samples unknown")
+    elif samples.n_units:
+        width = write.half_width(half(samples))
+        texts.append(f"{write.count(samples.n_units, samples.unit)} ± {width}")
+    if seeds is None:
+        texts.append("seeds unknown")
+    else:
+        borrowed = "spread borrowed, " if seeds.borrowed_from else ""
+        width = write.half_width(seeds.half_width)
+        texts.append(f"{borrowed}{write.count(seeds.n, 'seed')} ± {width}")
+    return "; ".join(texts)
 
 
 def suggested_command(study: str, claim: Claim) -> str:
@@ -218,11 +309,13 @@ def reported_text(claim: Claim) -> str:
     return sign + write.with_unit(write.reported_number(claim.reported), claim.unit)
 
 
-def ours_text(claim: Claim, verdict: Verdict) -> str:
-    """Write our side of a claim; of an order, by how much the first exceeds the second."""
-    if verdict.value is None:
+def value_text(claim: Claim, value: float | None, interval: Interval | None) -> str:
+    """Write a value of a claim; of an order, by how much the first exceeds the second."""
+    if value is None:
         return write.MISSING
-    text = write.with_unit(write.estimate(verdict.value, verdict.interval), claim.unit)
+    text = write.with_unit(write.estimate(value, interval), claim.unit)
+    if claim.each and len(claim.each) > 1:
+        return f"{text} in the worst case"
     if claim.kind != "order":
         return text
     return f"by {text}" if len(claim.order) == 2 else f"each by at least {text}"
@@ -248,8 +341,8 @@ def markdown_table(rows: list[ClaimRow], titles: dict[str, str] | None = None) -
         lines = [
             f"**{markdown_cell((titles or {}).get(study, study))}**",
             "",
-            "| Claim | Where | Reported | Ours, 95 % interval | Verdict |",
-            "| --- | --- | --- | --- | --- |",
+            "| Claim | Where | Reported | Faithful, 95 % interval | Ours | Outcome |",
+            "| --- | --- | --- | --- | --- | --- |",
         ]
         lines += [markdown_row(row) for row in rows if row.study == study]
         blocks.append("\n".join(lines))
@@ -258,8 +351,10 @@ def markdown_table(rows: list[ClaimRow], titles: dict[str, str] | None = None) -
 
 def markdown_row(row: ClaimRow) -> str:
     """Write one claim as a row of a markdown table."""
-    ours = f"{row.ours_text} ({row.scale})" if row.scale else row.ours_text
-    cells = (row.statement, row.where, row.reported_label, ours, f"{row.symbol} {row.status}")
+    faithful = f"{row.value_text} ({row.behind})" if row.behind else row.value_text
+    ours = f"{row.ours_text} ({row.ours_scale})" if row.ours_scale else row.ours_text
+    outcome = f"{row.symbol} {row.word}"
+    cells = (row.statement, row.where, row.reported_label, faithful, ours, outcome)
     return f"| {' | '.join(map(markdown_cell, cells))} |"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -24,11 +24,13 @@ from repro.reporting.formatting import (
     number,
     with_unit,
 )
-from repro.reporting.tables import ClaimRow, numbered_reasons
+from repro.reporting.tables import ClaimRow, numbered_reasons, power_text, scale_notes
 
 if TYPE_CHECKING:
     from repro.datasets.store import Dataset
     from repro.evaluation.gates import GateResult
+    from repro.evaluation.outcomes import Outcome
+    from repro.evaluation.power import Power
     from repro.evaluation.records import Record
     from repro.evaluation.regression import Comparison
     from repro.study import Study
@@ -100,13 +102,25 @@ def study_table(rows: list[dict[str, Any]]) -> str:
     return table(header, [[*e, *t] for e, t in zip(entries, titles, strict=True)])
 
 
-def study_details(study: Study) -> dict[str, Any]:
-    """Return all that is known of a study before it is run."""
+def study_details(study: Study, powers: Mapping[str, Power | None]) -> dict[str, Any]:
+    """Return all that is known of a study before it is run.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    powers : mapping
+        What each claim's protocol can tell, by the claim's id.
+    """
     claims = study.claims
     return {
         **study_facts(study),
         "paper": claims.paper.model_dump(mode="json"),
-        "claims": [claim.model_dump(mode="json") for claim in claims.claims],
+        "claims": [
+            claim.model_dump(mode="json")
+            | {"power": asdict(powers[claim.id]) if powers.get(claim.id) else None}
+            for claim in claims.claims
+        ],
         "capabilities": study.capabilities,
         "data": study.data_spec.model_dump(mode="json"),
         "deviations": list(study.deviations),
@@ -130,7 +144,7 @@ def study_page(facts: dict[str, Any]) -> str:
             f"{name} = {with_unit(str(p['value']), p['unit'])}: {p['about']}"
             for name, p in data["parameters"].items()
         ),
-        "Claims:\n" + _bullets(f"{c['id']}: {c['statement']}" for c in facts["claims"]),
+        "Claims:\n" + _bullets(map(_claim_line, facts["claims"])),
         "Deviations:\n" + _bullets([*facts["deviations"], *data["deviations"]]),
         "Limitations:\n" + _bullets(data["limitations"]),
     ]
@@ -177,35 +191,39 @@ def dataset_page(facts: dict[str, Any]) -> str:
     )
 
 
-def record_page(record: Record) -> str:
-    """Return a record's metrics, verdicts and times as text."""
+def record_page(record: Record, outcomes: Sequence[Outcome]) -> str:
+    """Return a record's metrics and times, and what it says of the paper's claims, as text."""
     seeds = ", ".join(map(str, record.seeds))
     metrics = [
         [name, with_unit(_mean(list(m.values.values())), m.unit), m.better]
         for name, m in record.metrics.items()
     ]
-    judged = [verdict for verdict in record.verdicts if verdict.status != "not run"]
-    verdicts = [
-        [f"{STATUSES[v.status].symbol} {v.status}", v.claim, _estimate(v), v.reason] for v in judged
+    found = [outcome for outcome in outcomes if outcome.estimates]
+    told = [
+        [f"{STATUSES[o.status].symbol} {o.word}", o.claim, estimate(o.value, o.interval), o.reason]
+        for o in found
     ]
-    open_claims = len(record.verdicts) - len(judged)
     times = ", ".join(f"{name} {duration(t.wall_s)}" for name, t in record.timings.items())
     head = f"{record.study} {record.variant}, preset {record.preset}, seeds {seeds}"
-    return "\n".join(
-        [
-            f"{head}: {record.status}{f', {record.reason}' if record.reason else ''}",
-            f"time: {times}",
-            "",
-            table(["metric", "mean", "better"], metrics),
-            "",
-            table(["verdict", "claim", "ours", "reason"], verdicts),
-            f"{count(open_claims, 'claim')} of the paper need other runs.",
-        ]
-    )
+    lines = [
+        f"{head}: {record.status}{f', {record.reason}' if record.reason else ''}",
+        f"time: {times}",
+        "",
+        table(["metric", "mean", "better"], metrics),
+        "",
+    ]
+    if told:
+        lines.append(table(["outcome", "claim", "value", "reason"], told))
+    if record.preset == "smoke":
+        lines.append("Preset smoke says nothing of the paper's claims.")
+    else:
+        n = len(outcomes) - len(found)
+        lines.append(f"{count(n, 'claim')} of the paper need other runs.")
+    return "\n".join(lines)
 
 
 def claims_text(rows: list[ClaimRow]) -> str:
-    """Return claims and verdicts as text, two lines a claim; each reason once, at the end.
+    """Return claims and outcomes as text, two lines a claim; each reason once, at the end.
 
     Parameters
     ----------
@@ -213,7 +231,7 @@ def claims_text(rows: list[ClaimRow]) -> str:
         The claims in their order.
     """
     if not rows:
-        return "No claim has this verdict."
+        return "No claim has this outcome."
     console = Console()
     console.width = min(CLAIMS_WIDTH, console.width) if console.is_terminal else CLAIMS_WIDTH
     reasons = numbered_reasons(rows)
@@ -222,28 +240,43 @@ def claims_text(rows: list[ClaimRow]) -> str:
         legend.add_row(Text(f"({i})"), Text(reason))
     with console.capture() as captured:
         for study in dict.fromkeys(row.study for row in rows):
+            own = [row for row in rows if row.study == study]
             console.print(Text(study, style="bold"))
-            console.print(claims_grid([row for row in rows if row.study == study], reasons))
+            console.print(claims_grid(own, reasons))
+            for text in scale_notes(own):
+                console.print(Text(text, style="dim"))
+            console.print()
         console.print(Text("Reasons", style="bold"))
         console.print(legend)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def claims_grid(rows: list[ClaimRow], reasons: dict[str, int]) -> Table:
-    """Return claims in columns: what the paper says, what we find, and the verdict."""
+    """Return claims in columns: what the paper reports, what we find, and the outcome."""
     columns = Table.grid(padding=(0, 2, 0, 0), expand=True)
-    columns.add_column(ratio=5)
-    columns.add_column(ratio=3)
-    columns.add_column(no_wrap=True)
+    columns.add_column("claim", ratio=5)
+    columns.add_column("faithful", ratio=4)
+    columns.add_column("ours", ratio=3)
+    columns.add_column("outcome", no_wrap=True)
+    columns.show_header = True
     for row in rows:
         status = STATUSES[row.status]
         columns.add_row(
             Text(row.claim),
+            Text(row.value_text),
             Text(row.ours_text),
-            Text(f"{status.symbol} {status.word} ({reasons[row.reason]})", style=status.style),
+            Text(
+                f"{status.symbol} {row.word} ({reasons[row.reason]})",
+                style=status.style if row.verdict else f"dim {status.style}",
+            ),
         )
         reported = Padding(Text(f"paper: {row.reported_label}", style="dim"), (0, 0, 0, 2))
-        columns.add_row(reported, Text(row.scale, style="dim"), "")
+        columns.add_row(
+            reported,
+            Text(row.behind, style="dim"),
+            Text(row.ours_scale, style="dim"),
+            Text(row.power_text, style="dim"),
+        )
     return columns
 
 
@@ -306,6 +339,10 @@ def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"  - {line}" for line in lines)
 
 
+def _claim_line(claim: dict[str, Any]) -> str:
+    return f"{claim['id']}: {claim['statement']} ({power_text(claim['power'])})"
+
+
 def _preset_line(name: str, counts: dict[str, Any]) -> str:
     line = ", ".join(f"{counts[split]} {split}" for split in ("train", "validation", "test"))
     own = ", ".join(f"{key} = {value}" for key, value in counts.get("parameters", {}).items())
@@ -314,7 +351,3 @@ def _preset_line(name: str, counts: dict[str, Any]) -> str:
 
 def _mean(values: list[float]) -> str:
     return number(sum(values) / len(values) if values else None)
-
-
-def _estimate(verdict: Any) -> str:
-    return estimate(verdict.value, verdict.interval)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from repro.evaluation.estimates import metric_values
 from repro.evaluation.metrics import student_t_interval
-from repro.evaluation.verdicts import metric_values
 from repro.reporting import formatting as write
 from repro.reporting.labels import metric_label
-from repro.reporting.tables import Entries, relative, weight
+from repro.reporting.tables import Entries, relative
 
 if TYPE_CHECKING:
     from repro.evaluation.claims import Claim
@@ -65,10 +65,15 @@ def variant_tables(claims: list[Claim], entries: Entries, base: Path) -> list[Va
         if record.status == "ok":
             variants = runs.setdefault((record.preset, record.experiment), {})
             there = variants.get(record.variant)
-            if there is None or weight((path, record)) >= weight(there):
+            if there is None or weight(record) >= weight(there[1]):
                 variants[record.variant] = (path, record)
     tables = [variant_table(claims, *key, found, base) for key, found in runs.items()]
     return [table for table in tables if len(table.variants) > 1 and table.rows]
+
+
+def weight(record: Record) -> tuple[bool, int]:
+    """Return what the run is chosen by that speaks for several of one variant."""
+    return record.in_float32, len(record.seeds)
 
 
 def variant_table(

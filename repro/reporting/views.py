@@ -16,9 +16,17 @@ import numpy as np
 
 from repro.reporting import formatting as write
 from repro.reporting.embedding import FigureView, data_uri, figure_view, image_size
+from repro.reporting.findings import findings
 from repro.reporting.labels import metric_label
 from repro.reporting.opening import SCALES, study_sentence
-from repro.reporting.tables import ClaimRow, Entries, claim_rows, numbered_reasons, relative
+from repro.reporting.tables import (
+    ClaimRow,
+    Entries,
+    claim_rows,
+    numbered_reasons,
+    relative,
+    scale_notes,
+)
 from repro.reporting.titles import run_titles
 from repro.reporting.variants import VariantTable, variant_tables
 
@@ -115,6 +123,7 @@ class StudyView:
     citation: str
     url: str | None
     claims: list[ClaimRow]
+    findings: list[str]
     variants: list[VariantTable]
     across: list[FigureView]
     lead: FigureView | None
@@ -133,8 +142,13 @@ class StudyView:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """Why claims are not judged, each reason with its number."""
-        return numbered_reasons([row for row in self.claims if not row.is_judged])
+        """Why claims have no run, each reason with its number."""
+        return numbered_reasons([row for row in self.claims if row.status == "not run"])
+
+    @property
+    def scale_notes(self) -> list[str]:
+        """In what the runs behind the claims differ from the paper's, a sentence each scale."""
+        return scale_notes(self.claims)
 
     @property
     def unanswered(self) -> dict[str, list[ClaimRow]]:
@@ -186,6 +200,7 @@ def study_view(study: Study, entries: Entries, base: Path, references: Reference
         citation=citation(stated.paper),
         url=stated.paper.url,
         claims=claim_rows(study, own, base),
+        findings=findings(stated.findings, own),
         variants=variant_tables(stated.claims, own, base),
         across=across_views(study, [record for _, record in own]),
         lead=lead,

@@ -10,6 +10,8 @@ from repro.bench.rows import find_benchmarks
 from repro.bench.summary import find_ratios
 from repro.errors import GateFailed, ReproError
 from repro.evaluation.gates import GateResult, check_gates
+from repro.evaluation.outcomes import Outcome, judge
+from repro.evaluation.power import Power, power
 from repro.evaluation.records import Carried, Record, read_record, write_record
 from repro.evaluation.regression import differences_beyond_code
 from repro.reporting.formatting import count
@@ -232,6 +234,35 @@ def judged_claims(folders: list[Path]) -> list[ClaimRow]:
     """
     entries = find_records(folders)
     return [row for study in studies().values() for row in claim_rows(study, entries, Path())]
+
+
+def outcomes_of(record: Record, results: Path = Path("results")) -> list[Outcome]:
+    """Return what one record says of the claims of its study.
+
+    Baseline records of the study, if there are any, lend their spread over seeds.
+
+    Parameters
+    ----------
+    record : Record
+        The record.
+    results : Path
+        The folder with the baseline records.
+    """
+    lenders = baselines_of(record.study, results)
+    return [judge(claim, [record], lenders) for claim in get_study(record.study).claims.claims]
+
+
+def powers_of(study: str, results: Path = Path("results")) -> dict[str, Power | None]:
+    """Return what each claim's protocol can tell, by the claim's id; see `power`."""
+    records = baselines_of(study, results)
+    return {claim.id: power(claim, records) for claim in get_study(study).claims.claims}
+
+
+def baselines_of(study: str, results: Path) -> list[Record]:
+    """Return the baseline records of a study; none where there is no such folder."""
+    folder = results / RECORDS
+    entries = find_records([folder]) if folder.is_dir() else []
+    return [record for _, record in entries if record.study == study]
 
 
 def _copy_record(folder: Path, record: Record, target: Path) -> Path:

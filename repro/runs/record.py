@@ -1,9 +1,9 @@
-"""The record of a run: its metrics and verdicts, and all that explains them."""
+"""The record of a run: its metrics, and all that explains them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy as np
 from repro.bench.flops import network_cost
 from repro.errors import ReproError
 from repro.evaluation import provenance
-from repro.evaluation.metrics import Evaluation
+from repro.evaluation.claims import Claim
+from repro.evaluation.metrics import Evaluation, Metric
+from repro.evaluation.protocol import differing_fields
 from repro.evaluation.records import (
     DataEntry,
     Environment,
@@ -20,10 +22,11 @@ from repro.evaluation.records import (
     NetworkEntry,
     Record,
     RecordedMetric,
+    SampledMetric,
     Timing,
     write_record,
 )
-from repro.evaluation.verdicts import judge
+from repro.evaluation.resampling import average
 from repro.runs.folder import BUILD_TIME_FILE, RECORD_FILE
 from repro.study import History, Task
 from repro.training.ways import ONE_BY_ONE, WAYS, default_way
@@ -53,7 +56,7 @@ def assemble(
     evaluation_seconds: float | None = None,
     reason: str = "",
 ) -> Record:
-    """Put together the record of a run, verdicts included.
+    """Put together the record of a run.
 
     Parameters
     ----------
@@ -70,7 +73,10 @@ def assemble(
     reason : str
         Why the run failed; empty if it did not.
     """
-    metrics, data, curves = recorded_metrics(evaluations), data_entry(run), read_curves(run)
+    claims = run.study.claims.claims
+    claimed = [claim.place_of(name)[1] for claim in claims for name in claim.metrics]
+    metrics = recorded_metrics(evaluations, claimed)
+    data, curves = data_entry(run), read_curves(run)
     environment = resolved_environment(run, curves)
     record = Record(
         study=run.study.name,
@@ -91,8 +97,18 @@ def assemble(
         environment=environment,
         deviations=[*run.study.deviations, *run.dataset.spec.card.deviations],
     )
-    verdicts = [judge(claim, [record]) for claim in run.study.claims.claims]
-    return record.model_copy(update={"verdicts": verdicts})
+    differing = [*record.deviations, *differences_from_paper(record, claims)]
+    return record.model_copy(update={"deviations": differing})
+
+
+def differences_from_paper(record: Record, claims: Iterable[Claim]) -> list[str]:
+    """Return in what a run differs from those that the claims on its variant are about."""
+    about = [
+        c for c in claims if c.variant == record.variant and record.experiment in c.experiments
+    ]
+    fields = [differing_fields(claim, record.experiment, record) for claim in about]
+    texts = dict.fromkeys(text for differing in fields for text in differing.values())
+    return [f"This run has {text}." for text in texts]
 
 
 def data_entry(run: Run) -> DataEntry:
@@ -133,8 +149,18 @@ def configuration(run: Run) -> dict[str, Any]:
     }
 
 
-def recorded_metrics(evaluations: Mapping[int, Evaluation]) -> dict[str, RecordedMetric]:
+def recorded_metrics(
+    evaluations: Mapping[int, Evaluation], claimed: Collection[str] = ()
+) -> dict[str, RecordedMetric]:
     """Turn evaluations by seed into metrics by name, each with its value by seed.
+
+    Parameters
+    ----------
+    evaluations : mapping
+        What was measured, by seed.
+    claimed : collection of str
+        The metrics that claims name, with ``*`` at the end for several: of these the record keeps
+        how they vary over resamples of the test split.
 
     Raises
     ------
@@ -143,20 +169,43 @@ def recorded_metrics(evaluations: Mapping[int, Evaluation]) -> dict[str, Recorde
     """
     if not evaluations:
         return {}
-    first, *others = (evaluation.metrics for evaluation in evaluations.values())
-    meanings = {name: replace(metric, value=0.0) for name, metric in first.items()}
-    for other in others:
-        if meanings != {name: replace(metric, value=0.0) for name, metric in other.items()}:
-            raise ReproError("Two seeds yield different metrics: evaluate must not depend on it.")
-    return {
-        name: RecordedMetric(
-            unit=metric.unit,
-            better=metric.better,
-            definition=metric.definition,
-            values={str(seed): e.metrics[name].value for seed, e in evaluations.items()},
+    meanings = [
+        {name: (m.unit, m.better, m.definition) for name, m in evaluation.metrics.items()}
+        for evaluation in evaluations.values()
+    ]
+    if any(other != meanings[0] for other in meanings):
+        raise ReproError("Two seeds yield different metrics: evaluate must not depend on it.")
+    recorded = {}
+    for name, (unit, better, definition) in meanings[0].items():
+        metrics = {str(seed): e.metrics[name] for seed, e in evaluations.items()}
+        recorded[name] = RecordedMetric(
+            unit=unit,
+            better=better,
+            definition=definition,
+            values={seed: metric.value for seed, metric in metrics.items()},
+            sampled=sampled(metrics.values()) if named(name, claimed) else None,
         )
-        for name, metric in first.items()
-    }
+    return recorded
+
+
+def named(metric: str, names: Collection[str]) -> bool:
+    """Whether one of some names, whose end may be ``*``, means this metric."""
+    return any(fnmatchcase(metric, name) for name in names)
+
+
+def sampled(metrics: Iterable[Metric]) -> SampledMetric | None:
+    """Return how a metric varies over resamples of the test split, mean over seeds."""
+    over_seeds = [metric.resampled for metric in metrics]
+    if None in over_seeds:
+        return None
+    mean, first = average(over_seeds), over_seeds[0]
+    return SampledMetric(
+        unit=first.unit,
+        split=first.split,
+        n_units=first.n_units,
+        is_share=first.is_share,
+        deviations=[float(f"{x:.4g}") for x in mean.values[1:] - mean.values[0]],
+    )
 
 
 def network_entries(

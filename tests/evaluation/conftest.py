@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 
 from repro.evaluation.claims import Claim
@@ -46,16 +47,37 @@ BASE = {
 
 @pytest.fixture
 def make_record():
-    """A function from metric values, ``name=[one a seed]``, to a record of a paper-scale run."""
+    """A function from metric values, ``name=[one a seed]``, to a record of a paper-scale run.
 
-    def make(metrics, better="lower", unit="1", definition="as defined", hashes=None, **changes):
+    ``reach``: how far the samples leave each metric open, as the largest deviation of a resample.
+    """
+
+    def make(
+        metrics,
+        better="lower",
+        unit="1",
+        definition="as defined",
+        hashes=None,
+        reach=0.0,
+        n_units=1000,
+        is_share=False,
+        **changes,
+    ):
         content = copy.deepcopy(BASE)
+        sampled = {
+            "unit": "film",
+            "split": "test",
+            "n_units": n_units,
+            "is_share": is_share,
+            "deviations": np.linspace(-reach, reach, 41).tolist(),
+        }
         content["metrics"] = {
             name: {
                 "unit": unit,
                 "better": better,
                 "definition": definition,
                 "values": {str(seed): value for seed, value in enumerate(values)},
+                "sampled": sampled,
             }
             for name, values in metrics.items()
         }
@@ -84,7 +106,7 @@ def make_claim():
             "experiment": "layers_12",
         }
         if fields.get("kind") == "order":
-            for name in ("metric", "reported", "margin"):
+            for name in ("metric", "reported"):
                 defaults.pop(name)
         return Claim.model_validate(defaults | fields)
 

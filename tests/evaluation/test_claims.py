@@ -51,12 +51,15 @@ def test_claims_are_read_as_written(tmp_path):
         ({"reported": None}, "reported"),
         ({"reported": float("nan")}, "reported"),
         ({"metric": ""}, "metric"),
-        ({"seeds": 1}, "seeds"),
+        ({"seeds": 0}, "seeds"),
         ({"kind": "guess"}, "kind"),
         ({"id": "a b"}, "id"),
         ({"margn": 1}, "margn is not a known field"),
         ({"kind": "order"}, "order"),
         ({"kind": "bound", "limit": 0.1}, "either reported or limit"),
+        ({"kind": "bound", "each": ["a", "b"]}, "either metric or each"),
+        ({"each": ["a", "b"]}, "neither order nor each"),
+        ({"expected_spread": {"seeds": 0.1}}, "expected_spread.reason"),
     ],
 )
 def test_an_incomplete_or_wrong_claim_is_named(tmp_path, change, said):
@@ -95,6 +98,20 @@ def test_a_missing_file_is_named(tmp_path):
 def test_the_margin_of_a_bound_is_slack_in_its_favour(make_claim, better, threshold):
     claim = make_claim(kind="bound", reported=0.1, margin=0.02, better=better)
     assert claim.threshold == pytest.approx(threshold)
+
+
+def test_conditions_of_a_number_a_bound_and_an_order(make_claim):
+    (number,) = make_claim().conditions
+    assert (number.floor, number.ceiling) == pytest.approx((0.118, 0.130))
+    assert (number.as_reported, number.far) == pytest.approx((0.124, 0.136))
+    (bound,) = make_claim(kind="bound", better="higher", reported=0.8, margin=0.1).conditions
+    assert (bound.floor, bound.as_reported, bound.far) == pytest.approx((0.7, 0.8, 0.6))
+    (words,) = make_claim(kind="bound", reported=None, limit=0.5, margin=0.1).conditions
+    assert (words.ceiling, words.as_reported, words.far) == pytest.approx((0.5, 0.4, 0.6))
+    fields = {"kind": "order", "order": ["a", "b", "c"], "minimum_difference": 0.1, "margin": 0.05}
+    first, second = make_claim(**fields).conditions
+    assert (first.metrics, second.metrics) == (("a", "b"), ("b", "c"))
+    assert (first.floor, first.as_reported, first.far) == pytest.approx((0.1, 0.15, 0.05))
 
 
 def test_a_claim_cannot_be_altered_after_it_is_read(make_claim):

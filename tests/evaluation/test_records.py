@@ -4,16 +4,23 @@ import math
 import pytest
 
 from repro.errors import ReproError
-from repro.evaluation.records import Verdict, read_record, without_paths, write_record
+from repro.evaluation.records import read_record, without_paths, write_record
 
 
 def test_a_record_comes_back_as_it_was_written(make_record, tmp_path):
     record = make_record(
         {"mae": [0.124, 0.125]},
-        verdicts=[Verdict(claim="a", status="reproduced", reason="so", interval=(0.1, 0.2))],
         curves={"real": {"0": {"loss": [0.2, 0.1]}}},
     )
     assert read_record(write_record(record, tmp_path / "new" / "record.json")) == record
+
+
+def test_a_record_of_the_first_version_is_read_without_its_verdicts(make_record, tmp_path):
+    record = make_record({"mae": [0.124]})
+    path = write_record(record, tmp_path / "record.json")
+    content = json.loads(path.read_text()) | {"schema_version": 1, "verdicts": [{"claim": "a"}]}
+    path.write_text(json.dumps(content))
+    assert read_record(path) == record
 
 
 def test_a_metric_that_is_no_number_survives_in_valid_json(make_record, tmp_path):
@@ -76,7 +83,7 @@ def test_a_record_cannot_be_written_below_a_file(make_record, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema_version": 2}, "newer repro"),
+        ({"schema_version": 3}, "newer repro"),
         ({"schema_version": 99, "future": 1}, "newer repro"),
         ({"schema_version": "1.0"}, "schema_version"),
         ({"status": "fine"}, "status"),

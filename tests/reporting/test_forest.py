@@ -24,7 +24,8 @@ def test_each_claim_with_a_number_has_a_row_on_the_axis(rows):
     # A row that is left out, or a mark outside the axis, would hide a result.
     plot = forest(list(rows.values()))
     shown = {row.claim.claim for row in plot.rows}
-    assert shown == {name for name, row in rows.items() if row.value is not None and row.margin}
+    placed = {n for n, r in rows.items() if r.value is not None and r.reported is not None}
+    assert shown == placed
     for row in plot.rows:
         assert 0 <= row.low <= row.point <= row.high <= 100
     places = dict(plot.ticks)

@@ -1,8 +1,9 @@
 import math
+from typing import get_args
 
 import pytest
 
-from repro.evaluation.records import Verdict
+from repro.evaluation.outcomes import Status
 from repro.reporting import formatting as write
 
 
@@ -53,9 +54,9 @@ def test_papers_numbers_keep_their_digits(value, text):
     assert write.reported_number(value) == text
 
 
-def test_every_verdict_has_its_own_sign():
-    # A verdict that shares its sign or has none is lost without colour.
-    words = Verdict.model_fields["status"].annotation.__args__
+def test_every_outcome_has_its_own_sign():
+    # An outcome that shares its sign or has none is lost without colour.
+    words = get_args(Status)
     assert set(write.STATUSES) == set(words)
     assert len({status.symbol for status in write.STATUSES.values()}) == len(words)
 

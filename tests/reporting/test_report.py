@@ -98,7 +98,7 @@ def test_every_measured_number_names_its_record(text):
     assert text.count('<table class="metrics" data-record=') == text.count('<table class="metrics"')
     assert all(path.endswith("record.json") and not path.startswith(("/", "..")) for path in found)
     row = text[text.index('id="claim-rods-mae_real"') :]
-    assert '<span data-record="rods/faithful/record.json">0.12417 ± 0.00087</span>' in row
+    assert '<span data-record="rods/faithful/record.json">0.1242 ± 0.0017</span>' in row
     assert "/tmp" not in text
 
 
@@ -193,13 +193,14 @@ def test_summary_counts_agree_with_the_rows(gallery):
     summary = summarise(len(studies), rows, forest(rows), [record for _, record in entries])
     assert sum(summary.tally.values()) == len(rows) == 15
     assert summary.tally == tally(rows)
-    opening, findings = summary.found
-    unjudged, scales = summary.behind
+    opening, at_paper, at_desk, absent = summary.found
+    ours, scales = summary.behind
     assert "4 published systems" in opening
-    assert "6 claims could be judged" in findings
-    assert "3 reproduced, 1 better than reported, 1 below what is reported" in findings
-    assert "6 numbers from smaller runs" in findings
-    assert "6 claims have results without a verdict" in unjudged
+    said = "of 6 claims 3 hold, 1 is better, 1 falls short and 1 is open. 5 claims"
+    assert f"At preset paper, {said}" in at_paper
+    assert "At preset desk, of 6 claims 6 are open." in at_desk
+    assert "3 claims have no run yet" in absent
+    assert "better than the paper's number in 1 of 1 claim" in ours
     assert "10 runs: 1 at preset smoke" in scales
     assert "1 run failed" in scales
 

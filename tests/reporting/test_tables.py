@@ -22,19 +22,30 @@ def by_claim(rows):
     return {(row.study, row.claim): row for row in rows}
 
 
-def test_every_claim_has_a_row_with_its_verdict(rows, by_claim):
+def test_every_claim_has_a_row_with_its_outcome(rows, by_claim):
     # A claim that vanished from the table could not be missed by a reader.
     assert len(rows) == 15
     assert {key[1]: row.status for key, row in by_claim.items() if key[0] == "rods"} == {
-        "mae_real": "reproduced",
+        "mae_real": "holds",
         "mae_imaginary": "better",
-        "mae_24": "below",
-        "r2_top": "inconclusive",
-        "order_of_r2": "reproduced",
-        "plateau": "reproduced",
+        "mae_24": "falls short",
+        "r2_top": "open",
+        "order_of_r2": "holds",
+        "plateau": "holds",
         "mae_rough": "not run",
     }
-    assert by_claim["strain", "mae_xx_0"].status == "not comparable"
+    assert by_claim["rods", "mae_real"].verdict == "reproduced"
+    assert by_claim["strain", "mae_xx_0"].word == "open at desk"
+
+
+def test_row_shows_both_parts_of_the_interval_and_our_own_variant(by_claim):
+    # 0.124 beside a number from minutes of two cores must be seen at one look.
+    row = by_claim["rods", "mae_real"]
+    assert row.behind == "paper; 1000 films ± 9.5×10⁻⁵; 3 seeds ± 0.0017"
+    assert (row.ours_text, row.ours_scale, row.ours_is_better) == ("0.1010", "desk, 1 seed", True)
+    assert row.of_seeds > row.of_samples > 0
+    assert row.power["recognised"] > 0.9
+    assert row.scales == {"paper": "holds", "desk": "falls short"}
 
 
 def test_row_names_the_record_and_command_behind_its_number(by_claim):
@@ -42,8 +53,8 @@ def test_row_names_the_record_and_command_behind_its_number(by_claim):
     row = by_claim["rods", "mae_real"]
     assert row.records == ["rods/faithful/record.json"]
     assert row.commands[0].startswith("repro run rods --variant faithful --preset paper")
-    assert row.scale == "3 seeds, faithful, paper"
-    assert row.ours_text == "0.12417 ± 0.00087"
+    assert (row.scale, row.n_seeds) == ("paper", 3)
+    assert row.value_text == "0.1242 ± 0.0017"
 
 
 def test_each_experiment_is_held_against_its_own_record(by_claim):
@@ -99,7 +110,7 @@ def test_json_rows_are_json_with_numbers(rows):
     read = json.loads(json.dumps(tables.json_rows(rows)))
     assert read[0]["reported"] == 0.124
     assert read[0]["interval"][0] < read[0]["value"] < read[0]["interval"][1]
-    assert read[0]["source"] == "rods faithful paper twelve_layers"
+    assert read[0]["power"]["recognised"] > 0.9
 
 
 def test_readme_table_is_put_between_the_markers(tmp_path, rows):
@@ -111,7 +122,8 @@ def test_readme_table_is_put_between_the_markers(tmp_path, rows):
     assert text.startswith(f"# Title\n\n{tables.BEGIN}\n**Rods**")
     assert text.endswith(f"{tables.END}\n\nEnd.\n")
     assert "old" not in text
-    assert "0.12417 ± 0.00087 (3 seeds, faithful, paper) | ✓ reproduced |" in text
+    assert "0.1242 ± 0.0017 (paper; 1000 films" in text
+    assert "| 0.1010 (desk, 1 seed) | ✓ reproduced |" in text
     assert not tables.update_readme(readme, rows, {"rods": "Rods"})
     assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
@@ -140,7 +152,7 @@ def test_markdown_cannot_be_broken_by_texts(rows):
     # A pipe or newline in a statement would shift every column; * would turn to italics.
     assert tables.markdown_cell("a|b\n<i>*c*") == r"a\|b \<i\>\*c\*"
     lines = [ln for ln in tables.markdown_table(rows).splitlines() if ln.startswith("| ")]
-    assert all(line.replace(r"\|", "").count("|") == 6 for line in lines)
+    assert all(line.replace(r"\|", "").count("|") == 7 for line in lines)
 
 
 def test_markdown_without_claims():
@@ -148,14 +160,14 @@ def test_markdown_without_claims():
     assert tables.markdown_table([]) == "No claims yet."
 
 
-def test_terminal_shows_every_claim_with_its_verdict_within_100_columns(rows):
+def test_terminal_shows_every_claim_with_its_outcome_within_100_columns(rows):
     # Log files carry words and signs only, and wrap what is wider.
     text = claims_text(rows)
     lines = text.splitlines()
     assert max(map(len, lines)) <= 100
     for row in rows:
         line = next(line for line in lines if line.startswith(f"{row.claim} "))
-        assert f"{row.symbol} {row.status} ({numbered_reasons(rows)[row.reason]})" in line
+        assert f"{row.symbol} {row.word} ({numbered_reasons(rows)[row.reason]})" in line
 
 
 def test_terminal_states_each_reason_once(rows):
@@ -170,16 +182,29 @@ def test_terminal_takes_texts_literally(rows):
     assert "[/bold] [red]" in claims_text([replace(rows[0], reported_text="[/bold] [red]")])
 
 
-def test_claims_are_selected_by_study_and_verdict(rows):
+def test_what_a_smaller_scale_changes_is_told_once_a_study(rows):
+    # Twenty differences in every row would bury the results.
+    (note,) = tables.scale_notes([row for row in rows if row.study == "strain"])
+    assert note.startswith("desk differs from the paper's run")
+    differences = {
+        "data.parameters.n_x 288 instead of 512": "n_x 288 instead of 512",
+        "layers_4: data.counts.train 9 instead of 90": "train 9 instead of 90",
+        "networks.*.recipe.epochs 2 instead of 30": "epochs 2 instead of 30",
+        "networks.step_*.parameters 1 instead of 2": "parameters of step_* 1 instead of 2",
+    }
+    assert {text: tables.shortened(text) for text in differences} == differences
+
+
+def test_claims_are_selected_by_study_and_outcome(rows):
     # Forty claims are too many when one question is asked.
     assert {r.study for r in select(rows, study="rods")} == {"rods"}
     some = select(rows, study="rods", status="reproduced")
     assert [row.claim for row in some] == ["mae_real", "order_of_r2", "plateau"]
     assert select(rows) == rows
-    assert claims_text(select(rows, study="rods", status="inconclusive")).count("paper:") == 1
+    assert claims_text(select(rows, study="rods", status="open")).count("paper:") == 1
     with pytest.raises(ReproError, match="strain"):
         select(rows, study="strian")
-    with pytest.raises(ReproError, match="not comparable"):
+    with pytest.raises(ReproError, match="falls short"):
         select(rows, status="unlike")
 
 

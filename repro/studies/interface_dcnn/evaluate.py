@@ -10,7 +10,7 @@ electrons in a pattern; without it patterns are free of noise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -21,12 +21,14 @@ from repro.evaluation.metrics import (
     Metric,
     calibration_error,
     confusion,
+    higher,
     in_stages,
     lower,
     mean,
     root_mean_square,
     share,
 )
+from repro.evaluation.resampling import Resampling, average
 from repro.imaging.counting import NOISE_FREE, counted
 from repro.seeds import generator
 from repro.studies.interface_dcnn import baselines
@@ -35,7 +37,7 @@ from repro.studies.interface_dcnn.recipe import (
     ALL_THICKNESSES,
     AUGMENTATION,
     CLASS_TASK,
-    MAX_POOLING,
+    POOLING,
     SINGLE_LINE,
     Question,
 )
@@ -44,6 +46,7 @@ from repro.study import Trained
 
 DOSES = (NOISE_FREE, 1e6, 1e5, 1e4, 1e3)  # electrons in a pattern
 BATCH = 64
+FEWEST_EPOCHS = 5  # whose mean loss means something
 LOSS_OF_GUESSING = np.log(N_CLASSES)  # cross-entropy of a network that knows nothing
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -68,6 +71,9 @@ class Bench:
         self.questions: dict[str, Question] = {n: t.context for n, t in trained.tasks.items()}
         self.columns = self.questions[CLASS_TASK].columns
         self.rows = {split: self.dataset.rows(split) for split in SPLITS}
+        is_mixed = self.columns.simulation.random_split  # of any column, some examples are tested
+        tested = np.arange(self.dataset.spec.n_samples) if is_mixed else self.rows["test"]
+        self.drawn_columns = Resampling("column", tested)
 
     def ask(self, task: str, examples: np.ndarray, dose: float = NOISE_FREE) -> np.ndarray:
         """Return a network's answers, ``(n, n_outputs)``."""
@@ -120,18 +126,21 @@ def class_stage(bench: Bench) -> Answers:
     for row, dose in enumerate(DOSES):
         found = bench.ask(CLASS_TASK, examples, dose)
         hits = found.argmax(axis=1) == labels
-        metrics[f"class/accuracy{dose_name(dose)}"] = share(hits, about)
+        drawn = bench.drawn_columns.only(samples)
+        metrics[f"class/accuracy{dose_name(dose)}"] = share(hits, about, drawn)
         table[row] = [mean(hits[thickness == t]) for t in range(columns.n_thicknesses)]
         metrics[f"class/calibration_error{dose_name(dose)}"] = calibration(found, labels)
     clear = bench.ask(CLASS_TASK, examples)
     hits = clear.argmax(axis=1) == labels
     for t, name in enumerate(columns.thickness_names):
-        metrics[f"class/accuracy/{name}_A"] = share(hits[thickness == t], f"{about}, {name} Å")
+        own = thickness == t
+        drawn = bench.drawn_columns.only(samples[own])
+        metrics[f"class/accuracy/{name}_A"] = share(hits[own], f"{about}, {name} Å", drawn)
     metrics["class/accuracy/unseen"] = share(
         hits[bench.unseen(samples)], f"{about}; intermixed, or step depth not in training"
     )
     return (
-        metrics | nearly_flat(bench, examples) | on_validation(bench),
+        metrics | every_line(bench, examples) | on_validation(bench),
         {
             "class_accuracy": table,
             "class_confusion": confusion(labels, clear.argmax(axis=1), 2),
@@ -142,21 +151,28 @@ def class_stage(bench: Bench) -> Answers:
     )
 
 
-def nearly_flat(bench: Bench, told_apart: np.ndarray) -> dict[str, Metric]:
-    """Return the accuracy on lines whose two classes are nearly the same crystal."""
-    everything = bench.columns.lines(bench.rows["test"], flat_too=True)
-    flat = np.setdiff1d(everything, told_apart)
-    hits = bench.ask(CLASS_TASK, flat).argmax(axis=1) == bench.columns.line_labels(flat)
-    about = "share of test lines whose class is right, fractions below 0.1 or above 0.95"
-    return {"class/accuracy/nearly_flat": share(hits, about)}
+def every_line(bench: Bench, told_apart: np.ndarray) -> dict[str, Metric]:
+    """Return the accuracy on all lines, and on those whose two classes are nearly one crystal."""
+    columns = bench.columns
+    everything = columns.lines(bench.rows["test"], flat_too=True)
+    hits = bench.ask(CLASS_TASK, everything).argmax(axis=1) == columns.line_labels(everything)
+    drawn = bench.drawn_columns.only(columns.line_places(everything)[0])
+    about = "share of test lines whose class is right"
+    return {
+        "class/accuracy/every_line": share(hits, f"{about}, whatever the fraction", drawn),
+        "class/accuracy/nearly_flat": share(
+            hits[~np.isin(everything, told_apart)], f"{about}, fractions below 0.1 or above 0.95"
+        ),
+    }
 
 
 def on_validation(bench: Bench) -> dict[str, Metric]:
     """Return the accuracy on the validation split, which is what the paper reports."""
     examples = bench.columns.lines(bench.rows["validation"])
     hits = bench.ask(CLASS_TASK, examples).argmax(axis=1) == bench.columns.line_labels(examples)
+    drawn = Resampling("column", bench.columns.line_places(examples)[0], "validation")
     about = "share of validation lines, fractions 0.1 to 0.95, whose class is right"
-    return {"validation/class/accuracy": share(hits, about)}
+    return {"validation/class/accuracy": share(hits, about, drawn)}
 
 
 def calibration(probabilities: np.ndarray, labels: np.ndarray) -> Metric:
@@ -182,6 +198,8 @@ class StepAnswers:
         ``(n,)``, the positions found and the true ones, as shares of the thickness.
     unseen : numpy.ndarray
         ``(n,)`` bool, whose depth the training split lacks.
+    samples : numpy.ndarray
+        ``(n,)`` int, the columns.
     """
 
     probabilities: np.ndarray
@@ -189,6 +207,7 @@ class StepAnswers:
     positions: np.ndarray
     fractions: np.ndarray
     unseen: np.ndarray
+    samples: np.ndarray
 
     @property
     def found(self) -> np.ndarray:
@@ -212,18 +231,22 @@ def step_stage(bench: Bench) -> Answers:
     answers = {name: step_answers(bench, task, examples) for name, task, examples in tasks}
     table = np.array([[step_accuracy(bench, *task[1:], dose) for task in tasks] for dose in DOSES])
     metrics = {
-        f"step/accuracy/{name}_A": share(a.hits, f"{ABOUT_STEPS}, {name} Å")
+        f"step/accuracy/{name}_A": share(
+            a.hits, f"{ABOUT_STEPS}, {name} Å", bench.drawn_columns.only(a.samples)
+        )
         for name, a in answers.items()
     }
+    by_thickness = [metric.resampled for metric in metrics.values()]
+    about = f"mean over thicknesses: {ABOUT_STEPS}"
     for dose, row in zip(DOSES, table, strict=True):
-        about = f"mean over thicknesses: {ABOUT_STEPS}"
         metrics[f"step/accuracy{dose_name(dose)}"] = share(row, about)
+    metrics["step/accuracy"] = higher(average(by_thickness), about)
     metrics["step/accuracy/lowest"] = share(table[:1].min(axis=1), f"lowest of: {ABOUT_STEPS}")
     arrays = {
         f"step_confusion_{name}": confusion(a.labels, a.found, N_CLASSES)
         for name, a in answers.items()
     }
-    return metrics | all_steps(list(answers.values())), {**arrays, "step_accuracy": table}
+    return metrics | all_steps(bench, list(answers.values())), {**arrays, "step_accuracy": table}
 
 
 ABOUT_STEPS = "share of test columns, averaged over the cell, whose tenth of the thickness is right"
@@ -232,12 +255,14 @@ ABOUT_STEPS = "share of test columns, averaged over the cell, whose tenth of the
 def step_answers(bench: Bench, task: str, examples: np.ndarray) -> StepAnswers:
     """Return what a network says of the step positions of test columns."""
     columns, answers = bench.columns, bench.ask(task, examples)
+    samples = columns.step_places(examples)[0]
     return StepAnswers(
         bench.questions[task].probabilities(answers),
         columns.step_labels(examples),
         answers @ np.linspace(0, 1, N_CLASSES),
         columns.step_fractions(examples),
-        bench.unseen(columns.step_places(examples)[0]),
+        bench.unseen(samples),
+        samples,
     )
 
 
@@ -248,17 +273,18 @@ def step_accuracy(bench: Bench, task: str, examples: np.ndarray, dose: float) ->
     return mean(found == bench.columns.step_labels(examples))
 
 
-def all_steps(answers: list[StepAnswers]) -> dict[str, Metric]:
+def all_steps(bench: Bench, answers: list[StepAnswers]) -> dict[str, Metric]:
     """Return what holds for the columns of all thicknesses together."""
     together = StepAnswers(
         *(np.concatenate(parts) for parts in zip(*map(astuple, answers), strict=True))
     )
     hits, unseen = together.hits, together.unseen
     near = np.abs(together.found - together.labels) <= 1
+    drawn = bench.drawn_columns.only(together.samples)
     return {
         "step/accuracy/unseen_depth": share(hits[unseen], f"{ABOUT_STEPS}; not in training"),
         "step/accuracy/seen_depth": share(hits[~unseen], f"{ABOUT_STEPS}; in training"),
-        "step/within_one": share(near, "share of test columns at most one class away"),
+        "step/within_one": share(near, "share of test columns at most one class away", drawn),
         "step/rmse": fraction_error(together.errors, "mean of the class probabilities"),
         "step/calibration_error": calibration(together.probabilities, together.labels),
     }
@@ -266,21 +292,27 @@ def all_steps(answers: list[StepAnswers]) -> dict[str, Metric]:
 
 def fraction_error(errors: np.ndarray, of: str) -> Metric:
     """Return the root mean square of errors of the step position [share of the thickness]."""
-    return lower(root_mean_square(errors), f"root mean square error of the step fraction: {of}")
+    return lower(root_mean_square(errors), f"{ABOUT_FRACTION}: {of}")
+
+
+ABOUT_FRACTION = "root mean square error of the step fraction"
 
 
 def step_fraction_stage(bench: Bench) -> Answers:
     """Ask for the step position as a number, as the published abstract has it."""
-    metrics, truth, answers, hits = {}, [], [], []
+    metrics, truth, answers, hits, samples = {}, [], [], [], []
     for name, task, examples in bench.step_tasks("step_fraction"):
         found = bench.ask(task, examples)[:, 0]
+        samples.append(bench.columns.step_places(examples)[0])
         true = bench.columns.step_fractions(examples)
         metrics[f"step_fraction/rmse/{name}_A"] = fraction_error(found - true, "regression")
         truth.append(true)
         answers.append(found)
         hits.append(mean(step_class(found) == step_class(true)))
     true, found = np.concatenate(truth), np.concatenate(answers)
-    metrics["step_fraction/rmse"] = fraction_error(found - true, "regression")
+    squared = bench.drawn_columns.only(np.concatenate(samples)).mean((found - true) ** 2)
+    error = replace(squared, values=np.sqrt(squared.values))
+    metrics["step_fraction/rmse"] = lower(error, f"{ABOUT_FRACTION}: regression")
     about = "mean over thicknesses of the share of columns whose tenth is right, by regression"
     metrics["step_fraction/accuracy"] = share(np.array(hits), about)
     return metrics, {"step_fraction_true": true, "step_fraction_found": found}
@@ -290,21 +322,48 @@ def step_fraction_stage(bench: Bench) -> Answers:
 
 
 def ablation_stage(bench: Bench) -> Answers:
-    """Measure the published alternatives, and whether their training got anywhere."""
-    columns, test = bench.columns, bench.rows["test"]
-    metrics = {}
-    for task in (MAX_POOLING, ALL_THICKNESSES, SINGLE_LINE):
+    """Measure the published alternatives, and how far each training got."""
+    columns, test, metrics = bench.columns, bench.rows["test"], {}
+    for task in (*POOLING, ALL_THICKNESSES, *single_line_tasks(bench)):
         question = bench.questions[task]
         examples = question.examples(test)
         hits = bench.ask(task, examples).argmax(axis=1) == question.answers(examples)
-        metrics[f"{task}/accuracy"] = share(hits, "share of its test examples that are right")
-    for task in (ALL_THICKNESSES, SINGLE_LINE, *(t for _, t, _ in bench.step_tasks("step"))):
+        places = columns.step_places if task == ALL_THICKNESSES else columns.line_places
+        drawn = bench.drawn_columns.only(places(examples)[0])
+        about = "share of its test examples that are right"
+        metrics[f"{task}/accuracy"] = share(hits, about, drawn)
+    of_steps = [ALL_THICKNESSES, *single_line_tasks(bench)]
+    for task in (*of_steps, *(task for _, task, _ in bench.step_tasks("step"))):
         left = float(bench.curves[task]["loss"][-1] / LOSS_OF_GUESSING)
         about = "last training loss over that of a network that knows nothing, ln 11"
         metrics[f"{task}/loss_left"] = lower(left, about)
-    middle = columns.thickness_names[columns.n_thicknesses // 2]
-    metrics["step/loss_left"] = metrics[f"step_{middle}/loss_left"]
+    for task in (CLASS_TASK, *(task for _, task, _ in bench.step_tasks("step"))):
+        guessing = np.log(bench.questions[task].n_outputs)
+        metrics |= levelled_off(task, np.array(bench.curves[task]["loss"]) / guessing)
     return metrics, {}
+
+
+def single_line_tasks(bench: Bench) -> list[str]:
+    """Return the networks that see single lines, by thickness."""
+    return [f"{SINGLE_LINE}_{name}" for name in bench.columns.thickness_names]
+
+
+def levelled_off(task: str, losses: np.ndarray) -> dict[str, Metric]:
+    """Return by how much the training loss still fell at the end; nothing of a short training.
+
+    Parameters
+    ----------
+    task : str
+        The network.
+    losses : numpy.ndarray
+        Training loss by epoch over that of a network that knows nothing, ``(n_epochs,)``.
+    """
+    last = len(losses) // 6
+    if last < FEWEST_EPOCHS:
+        return {}
+    fall = losses[-2 * last : -last].mean() - losses[-last:].mean()
+    about = "mean training loss of the fifth sixth of the epochs less that of the last sixth"
+    return {f"{task}/still_falling": lower(fall, f"{about}, over the loss of guessing")}
 
 
 # ---- baselines
@@ -313,22 +372,44 @@ def ablation_stage(bench: Bench) -> Answers:
 def baseline_stage(bench: Bench) -> Answers:
     """Fit linear models to all bins and to simple quantities, one for each thickness."""
     metrics, arrays = {}, {}
-    for kind, ask in (("class", line_question), ("step", step_question)):
+    for kind in ("class", "step"):
         for method, features in baselines.FEATURES.items():
-            table = np.empty((len(DOSES), bench.columns.n_thicknesses))
-            weights = np.empty(bench.columns.n_thicknesses)
-            for place, name in enumerate(bench.columns.thickness_names):
-                question = ask(bench, place)
-                hits = baseline_hits(bench, question, features, f"{kind} {name}")
-                table[:, place], weights[place] = hits.mean(axis=1), hits.shape[1]
-                if kind == "step":
-                    metrics[f"{method}/step/accuracy/{name}_A"] = share(hits[0], ABOUT_BASELINE)
-            weights = weights if kind == "class" else np.ones_like(weights)
-            for dose, row in zip(DOSES, table @ weights / weights.sum(), strict=True):
-                name = f"{method}/{kind}/accuracy{dose_name(dose)}"
-                metrics[name] = share(np.atleast_1d(row), ABOUT_BASELINE)
+            found, table = baseline(bench, kind, method, features)
+            metrics |= found
             arrays[f"{method}_{kind}_accuracy"] = table
     return metrics, arrays
+
+
+def baseline(
+    bench: Bench, kind: str, method: str, features: baselines.Features
+) -> tuple[dict[str, Metric], np.ndarray]:
+    """Return the accuracy of one linear model, and that by dose and thickness.
+
+    Over thicknesses, lines count alike for the question rough or diffuse, thicknesses for the step.
+    """
+    columns, metrics = bench.columns, {}
+    ask, places = {
+        "class": (line_question, columns.line_places),
+        "step": (step_question, columns.step_places),
+    }[kind]
+    hits, samples = [], []
+    for place, name in enumerate(columns.thickness_names):
+        question = ask(bench, place)
+        hits.append(baseline_hits(bench, question, features, f"{kind} {name}"))
+        samples.append(places(question.examples(bench.rows["test"]))[0][: hits[-1].shape[1]])
+        if kind == "step":
+            metrics[f"{method}/step/accuracy/{name}_A"] = share(hits[-1][0], ABOUT_BASELINE)
+    table = np.stack([h.mean(axis=1) for h in hits], axis=1)
+    counts = np.array([h.shape[1] for h in hits], float)
+    weights = counts if kind == "class" else np.ones_like(counts)
+    for dose, row in zip(DOSES, table @ weights / weights.sum(), strict=True):
+        name = f"{method}/{kind}/accuracy{dose_name(dose)}"
+        metrics[name] = share(np.atleast_1d(row), ABOUT_BASELINE)
+    if kind == "class" and np.isfinite(table[0]).all():
+        drawn = bench.drawn_columns.only(np.concatenate(samples))
+        clear = drawn.share(np.concatenate([h[0] for h in hits]))
+        metrics[f"{method}/class/accuracy"] = higher(clear, ABOUT_BASELINE)
+    return metrics, table
 
 
 ABOUT_BASELINE = "the network's accuracy, reached by a linear model for each thickness"

@@ -17,7 +17,7 @@ from repro.datasets.store import Dataset
 from repro.errors import ReproError
 from repro.imaging.counting import NOISE_FREE, counted
 from repro.imaging.geometry import rotated
-from repro.seeds import row_generators
+from repro.seeds import generator, row_generators
 from repro.studies.interface_dcnn.simulate import N_CLASSES, Simulation
 
 # Nearer to 0 or 1 a step and intermixing are nearly, or exactly, the same flat crystal.
@@ -25,6 +25,24 @@ TOLD_APART = (0.1, 0.95)
 LEAST_SPREAD = 0.01  # of a position that is found, share of the thickness
 MIDDLE_THICKNESS = 200.0  # [Å] of those in the paper
 CLASS_SPREAD = 0.04  # of soft classes, share of the thickness
+
+
+def evenly(examples: np.ndarray, labels: np.ndarray, n_each: int) -> np.ndarray:
+    """Return examples of which no class has more than so many, taken evenly from all.
+
+    Parameters
+    ----------
+    examples, labels : numpy.ndarray
+        The examples and their classes, ``(n,)`` int.
+    n_each : int
+        Most of a class.
+    """
+    kept = []
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        places = np.linspace(0, len(own) - 1, min(n_each, len(own))).round().astype(int)
+        kept.append(own[places])
+    return examples[np.sort(np.concatenate(kept))] if kept else examples
 
 
 @dataclass(frozen=True)
@@ -134,13 +152,16 @@ class Columns:
             With those that are nearly flat crystals.
         """
         low, high = TOLD_APART
-        fraction = self.fraction[rows]
-        taken = np.full(fraction.shape, flat_too) | ((low <= fraction) & (fraction <= high))
-        return self._lines_of(self._cells(rows)[taken])
+        everything = np.arange(self.dataset.spec.n_samples)
+        taken = np.full(self.fraction.shape, flat_too)
+        taken |= (low <= self.fraction) & (self.fraction <= high)
+        lines = self._lines_of(self._cells(everything)[taken])
+        return lines[np.isin(self._home_of_lines[lines], rows)]
 
     def step_lines(self, rows: np.ndarray, thicknesses: list[int]) -> np.ndarray:
         """Return the line examples whose step lies within the thickness; see `steps`."""
-        return self._lines_of(self.steps(rows, thicknesses))
+        lines = self._lines_of(self._step_cells(thicknesses))
+        return lines[np.isin(self._home_of_lines[lines], rows)]
 
     def line_places(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return sample, thickness and line of line examples, ``(n,)`` each."""
@@ -175,9 +196,31 @@ class Columns:
         thicknesses : list of int
             Which thicknesses, by their place.
         """
-        has_step = (self.step_fraction[rows] <= 1) & ~self.is_intermixed[rows][:, None]
+        cells = self._step_cells(thicknesses)
+        return cells[np.isin(self._home_of_cells[cells], rows)]
+
+    def _step_cells(self, thicknesses: list[int]) -> np.ndarray:
+        """Return the cell examples of all samples whose step lies within the thickness."""
+        has_step = (self.step_fraction <= 1) & ~self.is_intermixed[:, None]
         wanted = np.isin(np.arange(self.n_thicknesses), thicknesses)
-        return self._cells(rows)[has_step & wanted]
+        return self._cells(np.arange(self.dataset.spec.n_samples))[has_step & wanted]
+
+    @cached_property
+    def _home_of_lines(self) -> np.ndarray:
+        """The sample whose split each line example belongs to; see `_homes`."""
+        return self._homes(self.n_thicknesses * self.simulation.n_lines)
+
+    @cached_property
+    def _home_of_cells(self) -> np.ndarray:
+        """The sample whose split each cell example belongs to; see `_homes`."""
+        return self._homes(self.n_thicknesses)
+
+    def _homes(self, n_each: int) -> np.ndarray:
+        """Return the sample of each example, or that of another where they are split at random."""
+        homes = np.repeat(np.arange(self.dataset.spec.n_samples), n_each)
+        if not self.simulation.random_split:
+            return homes
+        return generator(self.dataset.spec.seed, "random split", str(n_each)).permutation(homes)
 
     def step_places(self, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return sample and thickness of cell examples, ``(n,)`` each."""

@@ -8,6 +8,7 @@ pooling between them, dropout of 15 % on each layer, one average pooling, two de
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import keras
 from keras import layers, ops
@@ -35,9 +36,10 @@ class Architecture:
         Window of the average pooling, positions, k_x, k_y; positions along the line are kept.
     dense : tuple of int
         Widths of the two dense layers before the softmax.
-    max_pooling : bool
-        The paper's failed alternative: max pooling by two after each convolution, which is padded,
-        since else nothing would be left.
+    pooling : str
+        What follows each convolution: ``"none"``, or the paper's failed alternatives, ``"max"`` or
+        ``"average"`` pooling by two. The convolutions are padded then, since else nothing would be
+        left.
     """
 
     n_convolutions: int = 3
@@ -45,7 +47,7 @@ class Architecture:
     kernel: int = 3
     pool: tuple[int, int, int] = (1, 4, 4)
     dense: tuple[int, int] = (128, 64)
-    max_pooling: bool = False
+    pooling: Literal["none", "max", "average"] = "none"
 
 
 def published_network(
@@ -69,18 +71,19 @@ def published_network(
     """
     inputs = layers.Input(shape, name="patterns")
     x = inputs
+    pooled = {"max": layers.MaxPooling3D, "average": layers.AveragePooling3D}
+    padding = "same" if architecture.pooling in pooled else "valid"
     for _ in range(architecture.n_convolutions):
-        if not architecture.max_pooling and min(x.shape[1:-1]) < architecture.kernel:
+        if padding == "valid" and min(x.shape[1:-1]) < architecture.kernel:
             raise ReproError(
                 f"Patterns of the shape {shape[:-1]} are too small for "
                 f"{architecture.n_convolutions} convolutions of width {architecture.kernel}."
             )
-        padding = "same" if architecture.max_pooling else "valid"
         x = layers.Conv3D(
             architecture.n_filters, architecture.kernel, padding=padding, activation="relu"
         )(x)
-        if architecture.max_pooling:
-            x = layers.MaxPooling3D(2, padding="same", dtype="float32")(x)
+        if architecture.pooling in pooled:
+            x = pooled[architecture.pooling](2, padding="same", dtype="float32")(x)
         x = Dropout(DROPOUT)(x)
     pool = [
         min(window, size) for window, size in zip(architecture.pool, x.shape[1:-1], strict=True)

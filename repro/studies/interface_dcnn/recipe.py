@@ -23,6 +23,7 @@ from repro.studies.interface_dcnn.examples import (
     Scale,
     as_input,
     augmented,
+    evenly,
     sharp_class,
     soft_class,
 )
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     import keras
 
 CLASS_TASK = "rough_or_diffuse"
-MAX_POOLING = "ablation_max_pooling"
+POOLING = {"ablation_max_pooling": "max", "ablation_average_pooling": "average"}
 ALL_THICKNESSES = "ablation_all_thicknesses"
 SINGLE_LINE = "ablation_single_line"
 
@@ -69,9 +70,12 @@ class FaithfulScale(PresetScale):
     ----------
     architecture : Architecture
         What the text leaves open.
+    lines_each : int, optional
+        Most lines of a class that a split gives the network for rough or diffuse; by default all.
     """
 
     architecture: Architecture
+    lines_each: int | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ FAITHFUL = {
         architecture=Architecture(n_convolutions=4, n_filters=32, pool=(1, 8, 8)),
         class_epochs=300,
         step_epochs=300,
+        lines_each=600,  # "600 simulations of each class"
     ),
 }
 IMPROVED = {
@@ -209,9 +214,16 @@ class SoftClassQuestion(QuestionWithThickness):
         return sharp_class(answers)
 
 
-def rough_or_diffuse(columns: Columns) -> Question:
-    """Ask for the class of a line at any thickness."""
-    return Question(2, columns.lines, columns.line_patterns, columns.line_labels, columns)
+def rough_or_diffuse(columns: Columns, lines_each: int | None = None) -> Question:
+    """Ask for the class of a line at any thickness; of at most so many lines of a class."""
+
+    def examples(rows: np.ndarray) -> np.ndarray:
+        lines = columns.lines(rows)
+        if lines_each is None:
+            return lines
+        return evenly(lines, columns.line_labels(lines), lines_each)
+
+    return Question(2, examples, columns.line_patterns, columns.line_labels, columns)
 
 
 def step_position(columns: Columns, thicknesses: list[int]) -> Question:
@@ -298,25 +310,26 @@ def improved_task(name: str, question: Question, columns: Columns, scale: Improv
 def faithful_questions(columns: Columns) -> dict[str, Question]:
     """Return what the published networks are asked, by the name of the task.
 
-    The last three are the alternatives that fail according to the paper: `ablation_max_pooling`
-    differs in its network, the others in their examples.
+    The last are the alternatives that fail according to the paper: those of `POOLING` differ in
+    their network, the others in their examples.
     """
     names = list(enumerate(columns.thickness_names))
-    everything, middle = [place for place, _ in names], [len(names) // 2]
+    everything = [place for place, _ in names]
+    lines_each = FAITHFUL[columns.dataset.spec.preset].lines_each
     return {
-        CLASS_TASK: rough_or_diffuse(columns),
+        CLASS_TASK: rough_or_diffuse(columns, lines_each),
         **{f"step_{name}": step_position(columns, [place]) for place, name in names},
         **{f"step_fraction_{name}": step_fraction(columns, [place]) for place, name in names},
-        MAX_POOLING: rough_or_diffuse(columns),
+        **{name: rough_or_diffuse(columns, lines_each) for name in POOLING},
         ALL_THICKNESSES: step_position(columns, everything),
-        SINGLE_LINE: step_position_of_line(columns, middle),
+        **{f"{SINGLE_LINE}_{n}": step_position_of_line(columns, [place]) for place, n in names},
     }
 
 
 def faithful_task(name: str, question: Question, columns: Columns, scale: FaithfulScale) -> Task:
     """Return the published training of one network."""
     is_class = question.n_outputs == 2
-    architecture = replace(scale.architecture, max_pooling=name == MAX_POOLING)
+    architecture = replace(scale.architecture, pooling=POOLING.get(name, "none"))
     recipe = Recipe(
         epochs=scale.class_epochs if is_class else scale.step_epochs,
         batch_size=CLASS_BATCH if is_class else STEP_BATCH,

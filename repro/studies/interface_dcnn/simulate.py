@@ -91,6 +91,8 @@ class Simulation:
         Which sites take part, see `crystal.intermixing`.
     unseen_from : int
         First sample from which on every second step has a depth that no sample before has.
+    random_split : bool
+        Whether the networks' examples are divided among the splits at random, not by sample.
 
     Raises
     ------
@@ -123,6 +125,7 @@ class Simulation:
     mixing_decay: float
     both_sites: bool
     unseen_from: int
+    random_split: bool = False
 
     def __post_init__(self):
         for name in COUNTS:

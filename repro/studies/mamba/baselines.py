@@ -70,13 +70,14 @@ def error_reduction(
     film: Film,
     log_intensity: np.ndarray,
     n_iterations: int = 50,
+    start: np.ndarray | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Retrieve fields by error reduction, ``(n, 16, 240)`` complex128.
 
-    From the nominal film's field on: put in the measured modulus of the total field, subtract the
-    bulk, project onto real densities within the film. At the Bragg points, where nothing is
-    measured, the estimate stays.
+    From the nominal film's field on, or another: put in the measured modulus of the total field,
+    subtract the bulk, project onto real densities within the film. At the Bragg points, where
+    nothing is measured, the estimate stays.
 
     Parameters
     ----------
@@ -85,7 +86,9 @@ def error_reduction(
     log_intensity : numpy.ndarray
         log |F_bulk + U|², not normalised, ``(n, 16, 240)``.
     n_iterations : int
-        Rounds [1]; 0 returns the nominal field.
+        Rounds [1]; 0 returns the start.
+    start : numpy.ndarray, optional
+        First guess of the fields, ``(n, 16, 240)`` complex [electrons].
     progress : callable, optional
         Called with the films done and their number.
 
@@ -102,7 +105,7 @@ def error_reduction(
     if n_iterations < 0:
         raise ReproError(f"n_iterations is {n_iterations}; give 0 or more.")
     basis, bulk, n = support_basis(film), bulk_field(), len(log_intensity)
-    field = np.tile(nominal_field(film), (n, 1, 1))
+    field = np.tile(nominal_field(film), (n, 1, 1)) if start is None else start.astype(complex)
 
     def retrieve(rows: slice) -> None:
         modulus = np.exp(0.5 * log_intensity[rows].astype(np.float64))

@@ -23,16 +23,20 @@ from repro.evaluation.metrics import (
     higher,
     in_stages,
     lower,
-    mean_absolute_error,
     neither,
     share,
 )
+from repro.evaluation.resampling import Resampled, Resampling, average
 from repro.seeds import integer_seed
 from repro.studies.mamba.baselines import counting_noise, error_reduction
+from repro.studies.mamba.density import column_fields, to_density
 from repro.studies.mamba.extract import (
     Structure,
+    by_the_rule,
     extract,
     final_occupancy,
+    find_structure,
+    outliers,
     r2_by_layer,
     scored_quantities,
 )
@@ -116,8 +120,10 @@ class Bench:
         self.log_intensity = np.asarray(dataset.array("log_intensity")[self.rows])
         self.field = true_field(dataset, self.rows)
         self.structure = true_structure(self.film, dataset, self.rows)
+        self.films = Resampling("film", self.rows)
         self.predicted = network(self.log_intensity)
-        self.extracted = extract(self.film, self.predicted)
+        self.found = find_structure(self.film, self.predicted)
+        self.extracted = by_the_rule(self.film, self.found)
 
 
 def true_field(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
@@ -156,18 +162,19 @@ def predict_field(
 
 
 def field_errors(
-    bench: Bench, field: np.ndarray, true: np.ndarray, prefix: str
+    bench: Bench, field: np.ndarray, true: np.ndarray, films: Resampling, prefix: str
 ) -> dict[str, Metric]:
     """Return the mean absolute error of each z-scored part of a field, and their mean."""
     errors = {}
     for part, name in PARTS.items():
         _, deviation = bench.dataset.statistics(name)
         take = np.real if part == "real" else np.imag
-        error = mean_absolute_error(take(true) / deviation, take(field) / deviation)
+        found, expected = (np.float64(take(values) / deviation) for values in (field, true))
         errors[f"{prefix}/{part}"] = lower(
-            error, f"mean |error| of the z-scored {part} part over films, 16 rods and 240 l"
+            films.mean(np.abs(found - expected).mean(axis=(1, 2))),
+            f"mean |error| of the z-scored {part} part over films, 16 rods and 240 l",
         )
-    both = np.mean([metric.value for metric in errors.values()])
+    both = average([metric.resampled for metric in errors.values()])
     return {**errors, prefix: lower(both, "mean of the two parts' mean |error|, z-scored")}
 
 
@@ -176,7 +183,7 @@ def structure_scores(
 ) -> dict:
     """Return R² by quantity, by layer on demand, and the lowest of all layers."""
     true = Structure(*(array[rows] for array in vars(bench.structure).values()))
-    by_layer = r2_by_layer(bench.film, true, found)
+    by_layer = r2_by_layer(bench.film, true, found, bench.films.only(bench.rows[rows]))
     means = mean_over_layers(by_layer)
     scores = {**by_layer, **means} if layers else means
     metrics = {
@@ -184,7 +191,7 @@ def structure_scores(
         for name, value in scores.items()
     }
     metrics[f"{prefix}r2_minimum"] = higher(
-        min(by_layer.values()), "lowest R² of all quantities and layers"
+        min(score.value for score in by_layer.values()), "lowest R² of all quantities and layers"
     )
     if layers:
         metrics[f"{prefix}r2/decline_to_top/small_atoms"] = neither(
@@ -193,35 +200,82 @@ def structure_scores(
     return metrics
 
 
-def mean_over_layers(by_layer: dict[str, float]) -> dict[str, float]:
+def without_the_rule(bench: Bench) -> dict[str, Metric]:
+    """Return how many values the rule for outliers replaced, and R² without it."""
+    true = bench.structure
+    n_cells = present_cells(bench, slice(None))[:, None]
+    present = np.arange(bench.film.n_cells)[None, 1:] < n_cells  # without the dummy cell
+    cells, atoms = (o[:, 1:][present] for o in outliers(bench.film, bench.found.z_atoms))
+    means = mean_over_layers(r2_by_layer(bench.film, true, bench.found, bench.films))
+    return {
+        "outliers/cells": neither(cells.mean(), "share of cell heights that the rule replaced"),
+        "outliers/atoms": neither(
+            atoms[:, 1:].mean(), "share of heights of B and O that the rule replaced"
+        ),
+    } | {
+        f"without_rule/{name}": higher(value, "R² over test films, outliers as they were found")
+        for name, value in means.items()
+    }
+
+
+def density_likeness(bench: Bench) -> dict[str, Metric]:
+    """Return how alike the densities of predicted and true fields are (paper, Fig. 2a)."""
+    densities = [
+        to_density(column_fields(field)).reshape(len(field), -1)
+        for field in (bench.predicted, bench.field)
+    ]
+    one, other = (d - d.mean(axis=1, keepdims=True) for d in densities)
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    alike = np.einsum("nz,nz->n", one, other) / lengths
+    about = "correlation of the four columns' density with the true one, mean over test films"
+    return {"density_correlation": higher(bench.films.mean(alike), about)}
+
+
+def own_film(bench: Bench) -> dict[str, Metric]:
+    """Return how often the 00 rod is nearer to its own film than to another (paper, Fig. 6)."""
+    own, others = bench.field[:, 0], np.roll(bench.field[:, 0], 1, axis=0)
+    apart = [np.abs(bench.predicted[:, 0] - field).mean(axis=1) for field in (own, others)]
+    about = "share of test films whose 00 rod is nearer to the true one than to another film's"
+    return {"own_rod_00": share(apart[0] < apart[1], about, bench.films)}
+
+
+def mean_over_layers(by_layer: dict[str, Resampled]) -> dict[str, Resampled]:
     """Return mean R² by quantity, ``r2/c``, ..., and of the small atoms, from R² by layer."""
     quantities = list(dict.fromkeys(name.split("/")[1] for name in by_layer))
-    means = {f"r2/{q}": float(np.mean(_layers(by_layer, q))) for q in quantities}
-    means["r2/small_atoms"] = float(np.mean([means[f"r2/{q}"] for q in SMALL_ATOMS]))
+    means = {f"r2/{q}": average(_layers(by_layer, q)) for q in quantities}
+    means["r2/small_atoms"] = average([means[f"r2/{q}"] for q in SMALL_ATOMS])
+    means["r2/c_less_small_atoms"] = means["r2/c"] - means["r2/small_atoms"]
     return means
 
 
-def decline_to_top(by_layer: dict[str, float]) -> float:
+def decline_to_top(by_layer: dict[str, Resampled]) -> Resampled:
     """Return mean R² of the small atoms in the bottom half of the film minus the top half."""
-    layers = np.array([_layers(by_layer, q) for q in SMALL_ATOMS])
-    half = layers.shape[1] // 2
-    return float(layers[:, :half].mean() - layers[:, -half:].mean())
+    layers = [_layers(by_layer, q) for q in SMALL_ATOMS]
+    half = len(layers[0]) // 2
+    bottom, top = (
+        average([score for scores in layers for score in scores[part]])
+        for part in (slice(None, half), slice(-half, None))
+    )
+    return bottom - top
 
 
-def _layers(by_layer: dict[str, float], quantity: str) -> list[float]:
+def _layers(by_layer: dict[str, Resampled], quantity: str) -> list[Resampled]:
     return [value for name, value in by_layer.items() if name.startswith(f"r2/{quantity}/")]
 
 
 def plateau(curves: Mapping[str, History]) -> dict[str, Metric]:
-    """Return by how much the last sixth of the epochs improved each network's best loss."""
+    """Return by how much the last sixth of the epochs improved each network's best loss.
+
+    Nothing of a training of so few epochs that no sixth of them is one.
+    """
     metrics = {}
     for task, columns in curves.items():
-        losses = columns["val_loss"]
-        before = min(losses[: max(1, round(len(losses) * 25 / 30))])
-        metrics[f"plateau/{task}"] = lower(
-            before / min(losses) - 1,
-            "best validation loss of the first 25 of 30 epochs over that of all, minus 1",
-        )
+        losses, last = columns["val_loss"], len(columns["val_loss"]) // 6
+        if last:
+            metrics[f"plateau/{task}"] = lower(
+                min(losses[:-last]) / min(losses) - 1,
+                "best validation loss before the last sixth of epochs over the best of all, less 1",
+            )
     return metrics
 
 
@@ -229,9 +283,11 @@ def network_stage(bench: Bench):
     """Measure the network alone: field error, structures, examples for the figures."""
     dataset, validation = bench.dataset, bench.dataset.rows("validation")
     predicted = bench.network(np.asarray(dataset.array("log_intensity")[validation]))
-    metrics = field_errors(bench, predicted, true_field(dataset, validation), "validation_mae")
-    metrics |= field_errors(bench, bench.predicted, bench.field, "test_mae")
+    films, true = Resampling("film", validation, "validation"), true_field(dataset, validation)
+    metrics = field_errors(bench, predicted, true, films, "validation_mae")
+    metrics |= field_errors(bench, bench.predicted, bench.field, bench.films, "test_mae")
     metrics |= structure_scores(bench, bench.extracted, slice(None), "", layers=True)
+    metrics |= without_the_rule(bench) | density_likeness(bench) | own_film(bench)
     film_error = np.abs(bench.predicted - bench.field).mean(axis=(1, 2))
     order = np.argsort(film_error)
     chosen = {"typical": order[len(order) // 2], "worst": order[-1]}
@@ -257,10 +313,17 @@ def reference_stage(bench: Bench):
     """Measure what needs no network: the mean, error reduction, and the extraction's ceiling."""
     mean_parts = (bench.dataset.statistics(name)[0] for name in PARTS.values())
     real, imaginary = (np.broadcast_to(mean, bench.field.shape) for mean in mean_parts)
-    metrics = field_errors(bench, real + 1j * imaginary, bench.field, "mean/test_mae")
-    retrieved = error_reduction(bench.film, bench.log_intensity, bench.effort.iterations)
-    metrics |= field_errors(bench, retrieved, bench.field, "error_reduction/test_mae")
-    for name, field in (("error_reduction", retrieved), ("ceiling", bench.field)):
+    mean = real + 1j * imaginary
+    metrics = field_errors(bench, mean, bench.field, bench.films, "mean/test_mae")
+    film, rounds = bench.film, bench.effort.iterations
+    retrieved = error_reduction(film, bench.log_intensity, rounds)
+    started = error_reduction(film, bench.log_intensity, rounds, start=bench.predicted)
+    metrics |= field_errors(bench, retrieved, bench.field, bench.films, "error_reduction/test_mae")
+    for name, field in (
+        ("error_reduction", retrieved),
+        ("error_reduction_from_network", started),
+        ("ceiling", bench.field),
+    ):
         found = extract(bench.film, field)
         metrics |= structure_scores(bench, found, slice(None), f"{name}/", layers=False)
     return metrics, {}

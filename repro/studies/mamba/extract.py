@@ -8,12 +8,12 @@ A site of the dummy cell.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from repro.errors import ReproError
-from repro.evaluation.metrics import r_squared
+from repro.evaluation.resampling import Resampled, Resampling
 from repro.studies.mamba.density import (
     COLUMN_OF_SITE,
     SITE_OF_SPECIES,
@@ -228,20 +228,42 @@ def replace_outliers(film: Film, z_atoms: np.ndarray) -> np.ndarray:
     z_atoms : numpy.ndarray
         ``(n, n_cells, 5)`` [Å].
     """
-    c, nominal_c = cell_heights(film, z_atoms), film.nominal_c[:, None]
-    c = np.where(np.abs(c - film.nominal_c) > OUTLIER * C_RANGE, film.nominal_c, c)
+    is_high, is_far = outliers(film, z_atoms)
+    c = np.where(is_high, film.nominal_c, cell_heights(film, z_atoms))
+    base = np.cumsum(c, axis=1) - c
+    offset = z_atoms - z_atoms[:, :, :1]
+    return base[..., None] + np.where(is_far, c[..., None] * SITE_Z, offset)
+
+
+def outliers(film: Film, z_atoms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell which cells, ``(n, n_cells)``, and which atoms in them, ``(n, n_cells, 5)``, are out.
+
+    Parameters are those of `replace_outliers`.
+    """
+    nominal_c = film.nominal_c[:, None]
+    is_high = np.abs(cell_heights(film, z_atoms) - film.nominal_c) > OUTLIER * C_RANGE
     offset = z_atoms - z_atoms[:, :, :1]
     half_width = Z_RANGE * nominal_c + C_RANGE * SITE_Z
-    outside = np.abs(offset - nominal_c * SITE_Z) > OUTLIER * half_width
-    base = np.cumsum(c, axis=1) - c
-    return base[..., None] + np.where(outside, c[..., None] * SITE_Z, offset)
+    return is_high, np.abs(offset - nominal_c * SITE_Z) > OUTLIER * half_width
 
 
 def extract(film: Film, field: np.ndarray) -> Structure:
-    """Read the structure of films off their fields.
+    """Read the structure of films off their fields, by the paper's rule for outliers.
 
-    Fractions are confined to what is possible (0 ≤ p ≤ 1, Σp = 2, occupancies in their range);
-    heights follow `replace_outliers`.
+    Parameters and errors are those of `find_structure`.
+    """
+    return by_the_rule(film, find_structure(film, field))
+
+
+def by_the_rule(film: Film, found: Structure) -> Structure:
+    """Return a structure with the paper's rule for outliers applied; see `replace_outliers`."""
+    return replace(found, z_atoms=replace_outliers(film, found.z_atoms))
+
+
+def find_structure(film: Film, field: np.ndarray) -> Structure:
+    """Find the structure of films in their fields, outliers as they are found.
+
+    Fractions are confined to what is possible (0 ≤ p ≤ 1, Σp = 2, occupancies in their range).
 
     Parameters
     ----------
@@ -273,7 +295,7 @@ def extract(film: Film, field: np.ndarray) -> Structure:
 
 
 def extract_few(film: Film, field: np.ndarray, shapes: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Do the work of `extract` for as many films as fit the cache; return the arrays."""
+    """Do the work of `find_structure` for as many films as fit the cache; return the arrays."""
     columns = column_fields(field.astype(np.complex128))
     z = find_peaks(film, columns)
     atoms = Atoms(z, np.full((len(z), N_INTERMIXED), 0.5), np.ones(z.shape[:2]))
@@ -282,7 +304,7 @@ def extract_few(film: Film, field: np.ndarray, shapes: np.ndarray) -> tuple[np.n
     occupancy = atoms.filling[:, film.n_cells - 1 - film.n_layers_varied :].sum(axis=1)
     lowest = OCCUPANCY_RANGE[0] if film.rough else 1.0
     return (
-        replace_outliers(film, atoms.z),
+        atoms.z,
         nearest_fractions(atoms.p),
         np.maximum(occupancy, lowest),
     )
@@ -316,7 +338,9 @@ def scored_quantities(
     return quantities
 
 
-def r2_by_layer(film: Film, true: Structure, extracted: Structure) -> dict[str, float]:
+def r2_by_layer(
+    film: Film, true: Structure, extracted: Structure, films: Resampling
+) -> dict[str, Resampled]:
     """Return R² by quantity and layer: ``r2/c/01``, ..., ``r2/p/04``, ``r2/occupancy/01``.
 
     Layers count from the bottom, the dummy cell being 0. A film counts in a layer that it has:
@@ -328,16 +352,21 @@ def r2_by_layer(film: Film, true: Structure, extracted: Structure) -> dict[str, 
         The kind of film.
     true, extracted : Structure
         Of the same films.
+    films : Resampling
+        Draws of these films.
     """
     n_present = film.n_cells - film.n_layers_varied - 1 + np.ceil(true.occupancy).astype(int)
     expected = scored_quantities(film, **vars(true))
     found = scored_quantities(film, **vars(extracted))
     scores = {}
-    for name in expected:
-        for layer in range(expected[name].shape[1]):
-            highest_cell = {"c": layer + 2, "p": 0, "occupancy": 0}.get(name, layer + 1)
-            rows = n_present > highest_cell
-            if rows.sum() > 1:
-                score = r_squared(expected[name][rows, layer], found[name][rows, layer])
-                scores[f"r2/{name}/{layer + 1:02d}"] = score
+    for name, values in expected.items():
+        layers = np.arange(values.shape[1])
+        highest_cell = {"c": layers + 2, "p": 0 * layers, "occupancy": 0 * layers}
+        present = n_present[:, None] > highest_cell.get(name, layers + 1)
+        by_layer = films.r_squared(values, found[name], present)
+        scores |= {
+            f"r2/{name}/{layer + 1:02d}": score
+            for layer, score in enumerate(by_layer)
+            if present[:, layer].sum() > 1
+        }
     return scores

@@ -22,8 +22,8 @@ from repro.evaluation.metrics import (
     lower,
     mean,
     neither,
-    r_squared,
 )
+from repro.evaluation.resampling import Resampling
 from repro.imaging.geometry import resized
 from repro.seeds import generator
 from repro.studies.rheed_translator.baselines import DRAW, READ
@@ -98,33 +98,35 @@ class Group:
         The truth: ``(n,)`` [at.%] and ``(n, height, width)``.
     said, again : Answers
         What was said of the films, and of those answers.
+    films : Resampling
+        Draws of the films.
     """
 
     stoichiometry: np.ndarray
     images: np.ndarray
     said: Answers
     again: Answers
+    films: Resampling
 
 
 # ---- what is measured of any group of films
 
 
-def reading(name: str, true: np.ndarray, found: np.ndarray) -> Metrics:
+def reading(name: str, films: Resampling, true: np.ndarray, found: np.ndarray) -> Metrics:
     """Return the errors of Sr content read from images [at.%]."""
     errors = found - true
     about = "Sr content read from images of films that the network never saw"
+    (explained,) = films.r_squared(true[:, None], found[:, None])
     return {
-        f"{name}/mae": lower(mean(np.abs(errors)), f"mean error of {about}", "at.%"),
+        f"{name}/mae": lower(films.mean(np.abs(errors)), f"mean error of {about}", "at.%"),
         f"{name}/rmse": lower(
             mean(np.square(errors)) ** 0.5, f"root mean square error of {about}", "at.%"
         ),
-        f"{name}/r2": higher(
-            r_squared(true, found), f"share of the variance that is explained: {about}"
-        ),
+        f"{name}/r2": higher(explained, f"share of the variance that is explained: {about}"),
     }
 
 
-def drawing(name: str, true: np.ndarray, found: np.ndarray) -> Metrics:
+def drawing(name: str, films: Resampling, true: np.ndarray, found: np.ndarray) -> Metrics:
     """Return how alike images are, mean over films: MSE, SSIM, Pearson's correlation."""
     from skimage.metrics import structural_similarity
 
@@ -137,7 +139,7 @@ def drawing(name: str, true: np.ndarray, found: np.ndarray) -> Metrics:
     return {
         f"{name}/mse": lower(mean(np.square(found - true)), f"squared error {about}"),
         f"{name}/ssim": higher(mean(alike), f"structural similarity {about}"),
-        f"{name}/pearson": higher(mean(correlation(true, found)), f"r {about}"),
+        f"{name}/pearson": higher(films.mean(correlation(true, found)), f"r {about}"),
     }
 
 
@@ -169,37 +171,38 @@ def intervals(name: str, group: Group) -> Metrics:
 
 def four_paths(name: str, group: Group) -> Metrics:
     """Return all that is measured of the four paths and of the two cycles."""
-    said, true = group.said, group.stoichiometry
+    said, true, films, images = group.said, group.stoichiometry, group.films, group.images
     apart = np.abs(said.stoichiometry_of_stoichiometry - true)
     cycle = np.abs(group.again.stoichiometry_of_image - true)
-    back = resized(group.again.image_of_stoichiometry, *group.images.shape[1:])
+    back = resized(group.again.image_of_stoichiometry, *images.shape[1:])
     return {
-        **reading(name, true, said.stoichiometry_of_image),
+        **reading(name, films, true, said.stoichiometry_of_image),
         **intervals(name, group),
-        **drawing(f"{name}/image_to_image", group.images, said.image_of_image),
-        **drawing(f"{name}/stoichiometry_to_image", group.images, said.image_of_stoichiometry),
+        **drawing(f"{name}/image_to_image", films, images, said.image_of_image),
+        **drawing(f"{name}/stoichiometry_to_image", films, images, said.image_of_stoichiometry),
         f"{name}/stoichiometry_to_stoichiometry/mae": lower(
-            mean(apart), "mean error of Sr content through the code and back", "at.%"
+            films.mean(apart), "mean error of Sr content through the code and back", "at.%"
         ),
         f"{name}/stoichiometry_cycle/mae": lower(
-            mean(cycle), "mean error of Sr content through an image and back", "at.%"
+            films.mean(cycle), "mean error of Sr content through an image and back", "at.%"
         ),
         f"{name}/image_cycle/mse": lower(
-            mean(np.square(back - group.images)),
+            mean(np.square(back - images)),
             "squared error of images through Sr content and back",
         ),
-        f"{name}/code_distance": code_distance(said),
+        f"{name}/code_distance": code_distance(said, films),
     }
 
 
-def code_distance(said: Answers) -> Metric:
+def code_distance(said: Answers, films: Resampling) -> Metric:
     """Return how near the two codes of a film are, beside those of different films."""
     apart = np.square(said.image_code[:, None] - said.stoichiometry_code[None]).mean(axis=2)
     own = np.diag(apart)
     others = (apart.sum(axis=1) - own) / max(len(own) - 1, 1)
-    value = mean(own) / mean(others) if mean(others) > 0 else np.nan
     about = "squared distance of a film's two codes, over that of different films' codes"
-    return lower(value, about)
+    if mean(others) == 0:
+        return lower(np.nan, about)
+    return lower(films.mean(own) / films.mean(others), about)
 
 
 # ---- the groups
@@ -220,7 +223,8 @@ def held_out_films(bench: Bench, folds: dict[str, Network]) -> Group:
     pairs = [bench.ask(n, net, np.array(net.held_out)) for n, net in folds.items()]
     order = np.argsort(rows, kind="stable")
     said, again = (joined(parts, order) for parts in zip(*pairs, strict=True))
-    return Group(*bench.truth(rows[order]), said, again)
+    films = Resampling("film", rows[order], "train")
+    return Group(*bench.truth(rows[order]), said, again, films)
 
 
 def repeated_stage(bench: Bench) -> tuple[Metrics, Arrays]:
@@ -230,13 +234,18 @@ def repeated_stage(bench: Bench) -> tuple[Metrics, Arrays]:
         divisions.setdefault(name.rpartition(f"_{FOLD}")[0], {})[name] = network
     groups = [held_out_films(bench, folds) for folds in divisions.values()]
     each = [
-        reading("repeated", group.stoichiometry, group.said.stoichiometry_of_image)
+        reading("repeated", group.films, group.stoichiometry, group.said.stoichiometry_of_image)
         | intervals("repeated", group)
         for group in groups
     ]
     about = f"mean over {len(each)} random divisions into four parts: "
     metrics = {
-        name: replace(m, value=mean([e[name].value for e in each]), definition=about + m.definition)
+        name: replace(
+            m,
+            value=mean([e[name].value for e in each]),
+            definition=about + m.definition,
+            resampled=None,
+        )
         for name, m in each[0].items()
     }
     maes = [e["repeated/mae"].value for e in each]
@@ -280,7 +289,7 @@ def resolution(bench: Bench, group: Group, errors: np.ndarray) -> Metrics:
 def test_stage(bench: Bench) -> tuple[Metrics, Arrays]:
     """Ask films of the test split of the network that learnt from all training films."""
     said, again = bench.ask(ALL, bench.all, bench.test)
-    group = Group(*bench.truth(bench.test), said, again)
+    group = Group(*bench.truth(bench.test), said, again, Resampling("film", bench.test))
     metrics = four_paths("test", group) | simple_models(bench, "test", [bench.test])
     return metrics, arrays_of("test", group)
 
@@ -295,7 +304,8 @@ def gated_stage(bench: Bench) -> tuple[Metrics, Arrays]:
     ]
     true = bench.films.stoichiometry[rows]
     arrays = {"gated_true": true, "gated_found": np.concatenate(found)}
-    return reading("held_out/gated_cnn", true, arrays["gated_found"]), arrays
+    films = Resampling("film", rows, "train")
+    return reading("held_out/gated_cnn", films, true, arrays["gated_found"]), arrays
 
 
 def simple_models(bench: Bench, name: str, parts: list[np.ndarray]) -> Metrics:
@@ -303,19 +313,20 @@ def simple_models(bench: Bench, name: str, parts: list[np.ndarray]) -> Metrics:
     films, asked = bench.films, np.concatenate(parts)
     known = [np.setdiff1d(films.training, part) for part in parts]
     true, images = bench.truth(asked)
+    drawn_films = Resampling("film", asked, "test" if name == "test" else "train")
     metrics: Metrics = {}
     for model, read in READ.items():
         found = [
             read(films.images[k], films.stoichiometry[k], films.images[part])
             for k, part in zip(known, parts, strict=True)
         ]
-        metrics |= reading(f"{name}/{model}", true, np.concatenate(found))
+        metrics |= reading(f"{name}/{model}", drawn_films, true, np.concatenate(found))
     for model, draw in DRAW.items():
         drawn = [
             draw(bench.truth(k)[1], films.stoichiometry[k], films.stoichiometry[part])
             for k, part in zip(known, parts, strict=True)
         ]
-        metrics |= drawing(f"{name}/{model}", images, np.concatenate(drawn))
+        metrics |= drawing(f"{name}/{model}", drawn_films, images, np.concatenate(drawn))
     return metrics
 
 
@@ -333,7 +344,11 @@ def memory_stage(bench: Bench) -> tuple[Metrics, Arrays]:
     }
     back = resized(said.image_of_image, *bench.size)
     return {
-        "train/mae": lower(mean(errors), f"mean error of Sr content {about}", "at.%"),
+        "train/mae": lower(
+            Resampling("film", bench.films.training, "train").mean(errors),
+            f"mean error of Sr content {about}",
+            "at.%",
+        ),
         "train/image_to_image/mse": lower(
             mean(np.square(back - images)), f"squared error of images {about}"
         ),

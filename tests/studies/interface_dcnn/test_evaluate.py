@@ -12,7 +12,7 @@ from repro.imaging.counting import NOISE_FREE
 from repro.studies.interface_dcnn import evaluate
 from repro.studies.interface_dcnn.baselines import FEATURES
 from repro.studies.interface_dcnn.evaluate import Bench
-from repro.studies.interface_dcnn.recipe import CLASS_TASK, MAX_POOLING, questions, tasks
+from repro.studies.interface_dcnn.recipe import CLASS_TASK, POOLING, questions, tasks
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ def knowing(columns):
     everything, models = np.arange(38), {}
     for task, question in questions("faithful", columns).items():
         examples = question.examples(everything)
-        if task in (CLASS_TASK, MAX_POOLING):
+        if task in (CLASS_TASK, *POOLING):
             examples = columns.lines(everything, flat_too=True)
         models[task] = Truth(question, examples)
     return models
@@ -49,7 +49,9 @@ def knowing(columns):
 def curves(columns):
     losses = np.linspace(0.3, 0.1, len(questions("faithful", columns))) * np.log(11)
     names = questions("faithful", columns)
-    return {name: {"loss": [2.4, loss]} for name, loss in zip(names, losses, strict=True)}
+    return {
+        name: {"loss": 30 * [2.4] + 5 * [loss]} for name, loss in zip(names, losses, strict=True)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +96,7 @@ def test_networks_that_know_the_truth_are_always_right(evaluation):
     measured = own(evaluation)
     clear = [name for name in measured if "accuracy" in name and "dose" not in name]
     assert {name: measured[name] for name in clear} == dict.fromkeys(clear, 1.0)
-    assert {"class/accuracy/40_A", "class/accuracy/unseen", "class/accuracy/nearly_flat"} <= {
+    assert {"class/accuracy/40_A", "class/accuracy/every_line", "class/accuracy/nearly_flat"} <= {
         *clear
     }
     assert {"step/accuracy/80_A", "step/accuracy/unseen_depth", "step_fraction/accuracy"} <= {
@@ -125,10 +127,12 @@ def test_confusion_of_networks_that_know_the_truth_is_diagonal_and_counts_every_
 
 def test_what_is_left_of_the_loss_is_told_in_units_of_guessing(evaluation, curves):
     measured = own(evaluation)
-    for task in ("step_40", "step_80", "ablation_single_line", "ablation_all_thicknesses"):
+    for task in ("step_40", "step_80", "ablation_single_line_80", "ablation_all_thicknesses"):
         left = curves[task]["loss"][-1] / np.log(11)
         assert measured[f"{task}/loss_left"] == pytest.approx(left)
-    assert measured["step/loss_left"] == measured["step_80/loss_left"]
+    fall = 2.4 - curves["step_40"]["loss"][-1]
+    assert measured["step_40/still_falling"] == pytest.approx(fall / np.log(11))
+    assert evaluate.levelled_off("step_40", np.ones(29)) == {}, "too few epochs to tell"
 
 
 def test_baselines_are_measured_at_every_dose(evaluation):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -64,10 +66,9 @@ def test_the_network_of_preset_desk_has_as_many_weights_as_its_layers_ask_for(n_
 @pytest.mark.parametrize(
     ("preset", "shape"), [("smoke", (9, 16, 16, 1)), ("desk", DESK), ("paper", (19, 32, 32, 1))]
 )
-@pytest.mark.parametrize("max_pooling", [False, True])
-def test_patterns_of_every_preset_fit_their_network(preset, shape, max_pooling):
-    scale = FAITHFUL[preset].architecture
-    architecture = Architecture(**{**vars(scale), "max_pooling": max_pooling})
+@pytest.mark.parametrize("pooling", ["none", "max", "average"])
+def test_patterns_of_every_preset_fit_their_network(preset, shape, pooling):
+    architecture = replace(FAITHFUL[preset].architecture, pooling=pooling)
     assert published_network(shape, 11, architecture).output_shape == (None, 11)
 
 
@@ -85,10 +86,13 @@ def test_a_regression_may_answer_any_number():
     np.testing.assert_allclose(network.predict(patterns(), verbose=0), -7)
 
 
-def test_the_failed_alternative_pools_after_each_convolution_and_is_else_the_same():
-    network = published_network(DESK, 2, Architecture(max_pooling=True))
+@pytest.mark.parametrize(
+    ("pooling", "layer"), [("max", layers.MaxPooling3D), ("average", layers.AveragePooling3D)]
+)
+def test_the_failed_alternative_pools_after_each_convolution_and_is_else_the_same(pooling, layer):
+    network = published_network(DESK, 2, Architecture(pooling=pooling))
     found = kinds(network)
-    assert found[:9] == 3 * [layers.Conv3D, layers.MaxPooling3D, Dropout]
+    assert found[:9] == 3 * [layers.Conv3D, layer, Dropout]
     assert found[9:] == kinds(published_network(DESK, 2, Architecture()))[6:]
 
 

@@ -9,7 +9,7 @@ import pytest
 from repro.studies.interface_dcnn.recipe import (
     ALL_THICKNESSES,
     CLASS_TASK,
-    MAX_POOLING,
+    POOLING,
     SINGLE_LINE,
     questions,
     tasks,
@@ -26,7 +26,8 @@ def named(variant, preset, dataset):
 def test_the_published_variant_has_a_network_for_each_thickness_and_each_failed_alternative(
     dataset,
 ):
-    expected = [CLASS_TASK, *BY_THICKNESS, MAX_POOLING, ALL_THICKNESSES, SINGLE_LINE]
+    lines = [f"{SINGLE_LINE}_40", f"{SINGLE_LINE}_80"]
+    expected = [CLASS_TASK, *BY_THICKNESS, *POOLING, ALL_THICKNESSES, *lines]
     assert list(named("faithful", "smoke", dataset)) == expected
 
 
@@ -93,8 +94,9 @@ def test_networks_are_asked_for_what_their_names_say(dataset, columns):
         )
         wanted = [0, 1] if name == ALL_THICKNESSES else [int(name.endswith("80"))]
         assert sorted(set(columns.step_places(examples)[1])) == wanted, name
-    lines = asked[SINGLE_LINE].examples(rows)
-    np.testing.assert_array_equal(asked[SINGLE_LINE].patterns(lines), columns.line_patterns(lines))
+    single = asked[f"{SINGLE_LINE}_80"]
+    lines = single.examples(rows)
+    np.testing.assert_array_equal(single.patterns(lines), columns.line_patterns(lines))
 
 
 def test_inputs_are_scaled_by_the_training_examples_alone(dataset, columns):
@@ -104,13 +106,21 @@ def test_inputs_are_scaled_by_the_training_examples_alone(dataset, columns):
     assert np.sqrt(np.mean(inputs**2)) == pytest.approx(1, abs=1e-3)
 
 
-def test_only_the_network_with_max_pooling_differs_between_two_equal_trainings(dataset):
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("ablation_max_pooling", "MaxPooling3D"),
+        ("ablation_average_pooling", "AveragePooling3D"),
+    ],
+)
+def test_only_the_network_differs_between_trainings_with_and_without_pooling(dataset, name, layer):
     by_name = named("faithful", "smoke", dataset)
-    published, pooled = by_name[CLASS_TASK], by_name[MAX_POOLING]
+    published, pooled = by_name[CLASS_TASK], by_name[name]
     assert published.recipe == pooled.recipe
     examples = published.examples(dataset.rows("train"))
     np.testing.assert_array_equal(pooled.examples(dataset.rows("train")), examples)
     layers = [
         [type(layer).__name__ for layer in t.build_model().layers] for t in (published, pooled)
     ]
-    assert ["MaxPooling3D" in names for names in layers] == [False, True]
+    counts = [names.count(layer) for names in layers]
+    assert counts[1] - counts[0] == 2, "one after each convolution"

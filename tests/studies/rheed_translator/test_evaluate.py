@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from bench import check_metrics, evaluated, trained_of, values
 
+from repro.evaluation.resampling import Resampling
 from repro.imaging.geometry import resized
 from repro.runs.choices import Choices
 from repro.runs.data import Given, import_archive
@@ -101,7 +102,12 @@ def answers(n=6, size=(20, 30)):
 
 def group(said, again=None, truth=None):
     truth = truth or answers()
-    return Group(truth.stoichiometry_of_image, truth.image_of_image, said, again or said)
+    films = Resampling("film", np.arange(len(truth.low)))
+    return Group(truth.stoichiometry_of_image, truth.image_of_image, said, again or said, films)
+
+
+def read(true, found):
+    return reading("x", Resampling("film", np.arange(len(true))), true, found)
 
 
 @pytest.fixture(scope="module")
@@ -134,17 +140,17 @@ def test_perfect_answers_are_perfect_by_every_measure():
 
 def test_who_always_says_the_same_explains_less_than_nothing():
     true = np.array([40.0, 50.0, 66.0])
-    found = values(reading("x", true, np.full(3, 50.0)))
+    found = values(read(true, np.full(3, 50.0)))
     mean = 52.0
     assert found["x/r2"] == pytest.approx(1 - (100 + 256) / np.square(true - mean).sum())
     assert found["x/r2"] < 0
     assert found["x/mae"] == pytest.approx(26 / 3)
     assert found["x/rmse"] == pytest.approx((356 / 3) ** 0.5)
-    assert values(reading("x", true, np.full(3, mean)))["x/r2"] == pytest.approx(0)
+    assert values(read(true, np.full(3, mean)))["x/r2"] == pytest.approx(0)
 
 
 def test_the_explained_variance_of_films_of_one_sr_content_is_not_a_number():
-    assert np.isnan(reading("x", np.array([50.0]), np.array([51.0]))["x/r2"].value)
+    assert np.isnan(read(np.array([50.0]), np.array([51.0]))["x/r2"].value)
 
 
 def test_images_of_one_brightness_are_like_nothing():
@@ -192,10 +198,11 @@ def test_cycles_are_read_off_the_answers_to_the_answers():
 
 def test_the_distance_of_codes_is_1_if_the_two_of_a_film_have_nothing_in_common():
     codes = np.random.default_rng(0).normal(size=(2, 300, 12))
+    films = Resampling("film", np.arange(300))
     said = SimpleNamespace(image_code=codes[0], stoichiometry_code=codes[1])
-    assert measures.code_distance(said).value == pytest.approx(1, abs=0.05)
+    assert measures.code_distance(said, films).value == pytest.approx(1, abs=0.05)
     apart = SimpleNamespace(image_code=codes[0], stoichiometry_code=codes[0] + 100)
-    assert measures.code_distance(apart).value == pytest.approx(1, abs=0.05)
+    assert measures.code_distance(apart, films).value == pytest.approx(1, abs=0.05)
 
 
 def test_an_interval_holds_what_lies_between_its_ends():
