@@ -102,7 +102,7 @@ def differences(record: Record, wanted: Mapping[str, Plain]) -> dict[str, str]:
     wanted : mapping
         What must stand at each place; ``*`` in a name stands for any characters.
     """
-    content, differing = record.model_dump(), {}
+    content, differing = record.model_dump(exclude={"metrics", "curves"}), {}
     for network in content["networks"].values():  # which leave younger fields out at their default
         network["recipe"] = RECIPE_DEFAULTS | network["recipe"]
     for place, value in wanted.items():
@@ -119,6 +119,6 @@ def look_up(content: Any, keys: list[str]) -> Iterator[Any]:
         yield content
     elif isinstance(content, dict):
         key, *rest = keys
-        for name in content:
-            if fnmatchcase(name, key):
-                yield from look_up(content[name], rest)
+        names = [key] if key in content else [n for n in content if fnmatchcase(n, key)]
+        for name in names:
+            yield from look_up(content[name], rest)

@@ -254,7 +254,7 @@ def claims_text(rows: list[ClaimRow]) -> str:
 def claims_grid(rows: list[ClaimRow], reasons: dict[str, int]) -> Table:
     """Return claims in columns: what the paper reports, what we find, and the outcome."""
     columns = Table.grid(padding=(0, 2, 0, 0), expand=True)
-    columns.add_column("claim", ratio=5)
+    columns.add_column("claim", ratio=5, overflow="fold")
     columns.add_column("faithful", ratio=4)
     columns.add_column("ours", ratio=3)
     columns.add_column("outcome", no_wrap=True)

@@ -254,10 +254,22 @@ class Columns:
         return rows[:, None] * self.n_thicknesses + np.arange(self.n_thicknesses)
 
     def _binned(self, patterns: np.ndarray) -> np.ndarray:
-        """Sum neighbouring bins until there are `n_bins`."""
-        factor = self.simulation.n_bins // self.n_bins
-        shape = (*patterns.shape[:-2], self.n_bins, factor, self.n_bins, factor)
-        return patterns.reshape(shape).sum(axis=(-3, -1))
+        return bins_summed(patterns, self.simulation.n_bins // self.n_bins)
+
+
+def bins_summed(patterns: np.ndarray, factor: int) -> np.ndarray:
+    """Sum squares of neighbouring bins, so many along each side, into one.
+
+    Parameters
+    ----------
+    patterns : numpy.ndarray
+        ``(..., n_bins, n_bins)``.
+    factor : int
+        A divisor of the number of bins.
+    """
+    *others, n_x, n_y = patterns.shape
+    shape = (*others, n_x // factor, factor, n_y // factor, factor)
+    return patterns.reshape(shape).sum(axis=(-3, -1))
 
 
 def step_class(fraction: np.ndarray) -> np.ndarray:

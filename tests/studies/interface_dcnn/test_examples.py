@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from repro.datasets.spec import load_spec
 from repro.errors import ReproError
 from repro.studies.interface_dcnn import examples as ex
-from repro.studies.interface_dcnn.examples import Augmentation, Columns, Scale
+from repro.studies.interface_dcnn.examples import Augmentation, Columns, Scale, evenly
 from repro.studies.interface_dcnn.simulate import N_CLASSES, Simulation, centre
 
 SPLITS = ("train", "validation", "test")
@@ -71,6 +72,44 @@ def test_no_structure_is_in_two_splits_and_no_example_either(columns, dataset, k
         assert not ours & theirs
         assert not samples & others
         assert samples <= rows
+
+
+@pytest.mark.parametrize("kind", ["lines", "steps", "step_lines"])
+def test_split_at_random_every_structure_is_in_several_splits_and_no_example_is(
+    columns, dataset, kind
+):
+    mixed = Columns(dataset, columns.n_bins)
+    vars(mixed)["simulation"] = replace(columns.simulation, random_split=True)
+
+    def of_split(columns, rows):
+        return columns.lines(rows) if kind == "lines" else getattr(columns, kind)(rows, BOTH)
+
+    parts = [of_split(mixed, dataset.rows(split)) for split in SPLITS]
+    everything = np.sort(np.concatenate(parts))
+    np.testing.assert_array_equal(everything, of_split(columns, EVERYTHING))
+    places = mixed.step_places if kind == "steps" else mixed.line_places
+    trained_on, _, tested = (set(places(part)[0]) for part in parts)
+    assert trained_on & tested
+    assert set(places(parts[0])[0]) - set(dataset.rows("train"))
+
+
+def test_the_same_random_split_holds_for_lines_told_apart_and_all_lines(columns, dataset):
+    mixed = Columns(dataset, columns.n_bins)
+    vars(mixed)["simulation"] = replace(columns.simulation, random_split=True)
+    for split in SPLITS:
+        rows = dataset.rows(split)
+        assert set(mixed.lines(rows)) <= set(mixed.lines(rows, flat_too=True))
+
+
+def test_of_many_examples_a_class_gives_no_more_than_it_may_evenly_from_all():
+    labels = np.array([0] * 90 + [1] * 10)
+    kept = evenly(np.arange(100, 200), labels, 20)
+    counts = np.bincount(labels[kept - 100])
+    np.testing.assert_array_equal(counts, [20, 10])
+    assert kept[0] == 100
+    assert kept[19] == 189
+    assert np.all(np.diff(kept[:20]) >= 4)
+    np.testing.assert_array_equal(evenly(np.arange(100), labels, 100), np.arange(100))
 
 
 def test_class_examples_leave_out_the_nearly_flat_and_only_those(columns, dataset):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from repro.evaluation.resampling import N_RESAMPLES, Resampled
+from repro.evaluation.resampling import N_RESAMPLES, Resampled, Resampling
 from repro.studies.mamba import evaluate
 from repro.studies.mamba.baselines import counting_noise
 from repro.studies.mamba.evaluate import (
@@ -17,6 +17,13 @@ from repro.studies.mamba.evaluate import (
     mean_over_layers,
     noise_name,
     plateau,
+)
+from repro.studies.mamba.extract import (
+    Structure,
+    by_the_rule,
+    final_occupancy,
+    find_structure,
+    r2_by_layer,
 )
 from repro.studies.mamba.simulate import BRAGG, Film, films
 
@@ -53,6 +60,52 @@ def test_plateau_of_the_published_curve_is_the_reported_number():
 def test_few_epochs_tell_of_no_plateau():
     # 0 ± 0 of two epochs would be read as a loss that has levelled off.
     assert plateau({"real": {"val_loss": [0.5] * 5}}) == {}
+
+
+def bench_of(predicted, n=40):
+    """Return films of 12 layers and what a network says of their field."""
+    film = Film()
+    made = films(0, n, 1, vars(film))
+    field = made["field_real"] + 1j * made["field_imag"]
+    occupancy = final_occupancy(film, made["occupancy"], made["n_cells"])
+    said = predicted(field)
+    return SimpleNamespace(
+        film=film,
+        rows=np.arange(n),
+        films=Resampling("film", np.arange(n)),
+        field=field,
+        predicted=said,
+        found=find_structure(film, said),
+        structure=Structure(made["z_atoms"], made["p_intermixing"], occupancy),
+        dataset=SimpleNamespace(array=lambda name: made[name]),
+    )
+
+
+def test_the_true_field_has_the_true_density_and_its_own_rod_and_no_outliers():
+    bench = bench_of(lambda field: field)
+    assert evaluate.density_difference(bench)["density_difference"].value == 0
+    assert evaluate.own_film(bench)["own_rod_00"].value == 1
+    found = evaluate.without_the_rule(bench)
+    assert found["outliers/cells"].value == 0
+    assert found["outliers/atoms"].value < 0.01
+    assert found["without_rule/r2/c"].value > 0.999
+
+
+def test_the_field_of_another_film_is_unlike_and_not_its_own():
+    bench = bench_of(lambda field: np.roll(field, 1, axis=0))
+    assert evaluate.density_difference(bench)["density_difference"].value == pytest.approx(1)
+    assert evaluate.own_film(bench)["own_rod_00"].value == 0
+
+
+def test_a_noisy_field_has_outliers_that_cost_more_without_the_rule():
+    draws = np.random.default_rng(0)
+    noise = draws.normal(size=(2, 40, 16, 240))
+    bench = bench_of(lambda field: field + 60 * (noise[0] + 1j * noise[1]))
+    found = evaluate.without_the_rule(bench)
+    assert found["outliers/atoms"].value > 0.02
+    ruled = by_the_rule(bench.film, bench.found)
+    with_rule = mean_over_layers(r2_by_layer(bench.film, bench.structure, ruled, bench.films))
+    assert found["without_rule/r2/small_atoms"].value < with_rule["r2/small_atoms"].value
 
 
 def test_weights_are_the_inverse_spread_of_counted_log_intensity():
