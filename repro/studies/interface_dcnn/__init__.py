@@ -9,6 +9,7 @@ STUDY = Study(
     deviations=(
         "The patterns are simulated anew with our own multislice code; the authors used muSTEM.",
         "The text leaves out most of the network's layers; what is chosen stands in the README.",
+        "The text does not say which epoch's weights count: here, the lowest validation loss.",
     ),
     tasks="recipe:tasks",
     evaluate="evaluate:evaluate",

@@ -268,12 +268,13 @@ def _layers(by_layer: dict[str, Resampled], quantity: str) -> list[Resampled]:
 def plateau(curves: Mapping[str, History]) -> dict[str, Metric]:
     """Return by how much the last sixth of the epochs improved each network's best loss.
 
-    Nothing of a training of so few epochs that no sixth of them is one.
+    Of a short training the last epoch takes the place of that sixth; nothing of a single epoch.
     """
     metrics = {}
     for task, columns in curves.items():
-        losses, last = columns["val_loss"], len(columns["val_loss"]) // 6
-        if last:
+        losses = columns["val_loss"]
+        last = max(len(losses) // 6, 1)
+        if len(losses) > 1:
             metrics[f"plateau/{task}"] = lower(
                 min(losses[:-last]) / min(losses) - 1,
                 "best validation loss before the last sixth of epochs over the best of all, less 1",

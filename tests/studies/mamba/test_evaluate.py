@@ -57,9 +57,10 @@ def test_plateau_of_the_published_curve_is_the_reported_number():
     assert metric.value == pytest.approx(0.0146, abs=1e-4)
 
 
-def test_few_epochs_tell_of_no_plateau():
+def test_two_epochs_are_no_plateau_and_one_tells_nothing():
     # 0 ± 0 of two epochs would be read as a loss that has levelled off.
-    assert plateau({"real": {"val_loss": [0.5] * 5}}) == {}
+    assert plateau({"real": {"val_loss": [0.6, 0.4]}})["plateau/real"].value == pytest.approx(0.5)
+    assert plateau({"real": {"val_loss": [0.5]}}) == {}
 
 
 def bench_of(predicted, n=40):
