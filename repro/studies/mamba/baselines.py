@@ -70,8 +70,8 @@ def error_reduction(
     film: Film,
     log_intensity: np.ndarray,
     n_iterations: int = 50,
-    start: np.ndarray | None = None,
     progress: Callable[[int, int], None] | None = None,
+    start: np.ndarray | None = None,
 ) -> np.ndarray:
     """Retrieve fields by error reduction, ``(n, 16, 240)`` complex128.
 
@@ -87,10 +87,10 @@ def error_reduction(
         log |F_bulk + U|², not normalised, ``(n, 16, 240)``.
     n_iterations : int
         Rounds [1]; 0 returns the start.
-    start : numpy.ndarray, optional
-        First guess of the fields, ``(n, 16, 240)`` complex [electrons].
     progress : callable, optional
         Called with the films done and their number.
+    start : numpy.ndarray, optional
+        First guess of the fields, ``(n, 16, 240)`` complex [electrons].
 
     Raises
     ------
