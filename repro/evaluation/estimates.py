@@ -71,8 +71,8 @@ class OfSamples:
         What they are, such as ``"film"``.
     split : str
         The split that they are of.
-    is_share : bool
-        Whether the value is a share of right answers.
+    n_answers : float
+        Of a share of right answers, how many independent ones there are; else 0.
     """
 
     below: float
@@ -80,7 +80,7 @@ class OfSamples:
     n_units: int = 0
     unit: str = ""
     split: str = ""
-    is_share: bool = False
+    n_answers: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -209,10 +209,11 @@ def of_samples(claim: Claim, parts: Sequence[tuple[Record, str]], value: float) 
         return None
     fewest = min(sampled, key=lambda s: s.n_units)
     behind = fewest.n_units, fewest.unit, fewest.split
-    if len(sampled) == 1 and fewest.is_share:
-        low, high = jeffreys_interval(value, fewest.n_units)
-        return OfSamples(value - low, high - value, *behind, is_share=True)
     deviations = np.array(sampled[0].deviations)
+    if len(sampled) == 1 and fewest.is_share:
+        n = independent_answers(value, deviations, fewest)
+        low, high = jeffreys_interval(value, n)
+        return OfSamples(value - low, high - value, *behind, n_answers=n)
     if len(sampled) == 2:
         deviations = deviations - np.array(sampled[1].deviations)
     tail = (1 - CONFIDENCE) / 2
@@ -230,14 +231,34 @@ def sampling(record: Record, name: str) -> SampledMetric | None:
     return largest.model_copy(update={"deviations": deviations.tolist()})
 
 
-def jeffreys_interval(share: float, n: int) -> Interval:
+def independent_answers(share: float, deviations: np.ndarray, sampled: SampledMetric) -> float:
+    """Return how many independent right or wrong answers would scatter as resamples do.
+
+    At least the units, which do not err together, and at most the samples.
+
+    Parameters
+    ----------
+    share : float
+        Share of right answers [1].
+    deviations : numpy.ndarray
+        By how much resamples exceed it, ``(n_resamples,)`` [1].
+    sampled : SampledMetric
+        What they are of.
+    """
+    variance = float(np.mean(np.square(deviations[np.isfinite(deviations)])))
+    if variance == 0:
+        return float(sampled.n_units)
+    return float(np.clip(share * (1 - share) / variance, sampled.n_units, sampled.n_samples))
+
+
+def jeffreys_interval(share: float, n: float) -> Interval:
     """Return Jeffreys' 95 % interval of a share of right answers among independent ones.
 
     Parameters
     ----------
     share : float
         The share [1].
-    n : int
+    n : float
         How many answers there are.
     """
     from scipy.special import betaincinv

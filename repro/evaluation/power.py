@@ -84,7 +84,11 @@ def _at_paper_scale(claim: Claim, found: Estimate, sources: Sequence[Record]) ->
         n = max(round(samples.n_units * there / here), 1)
         scale = math.sqrt(samples.n_units / n)
         samples = replace(
-            samples, n_units=n, below=scale * samples.below, above=scale * samples.above
+            samples,
+            n_units=n,
+            below=scale * samples.below,
+            above=scale * samples.above,
+            n_answers=samples.n_answers / scale**2,
         )
     spread = claim.expected_spread.seeds if claim.expected_spread else seeds.spread
     return replace(found, of_samples=samples, of_seeds=OfSeeds(math.nan, spread, claim.seeds))
@@ -115,8 +119,9 @@ def _simulated(
     else:
         of_seeds = student_t(n - 1) * seeds.std(axis=1, ddof=1) * math.sqrt(share)
         widening = 1.0
-    if samples.is_share:
-        centre, below, above = _shares(value, samples.n_units, seeds.mean(axis=1), rng)
+    if samples.n_answers:
+        n_answers = max(round(samples.n_answers), 1)
+        centre, below, above = _shares(value, n_answers, seeds.mean(axis=1), rng)
     else:
         error = (samples.below + samples.above) / 2 / NORMAL
         centre = value + seeds.mean(axis=1) + rng.normal(0.0, error, N_RUNS)

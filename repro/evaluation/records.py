@@ -35,8 +35,8 @@ class SampledMetric(Part):
         What was drawn, such as ``"film"``.
     split : str
         The split that they are of.
-    n_units : int
-        How many there are.
+    n_units, n_samples : int
+        How many there are, and samples of them.
     is_share : bool
         Whether the metric is a share of right answers.
     deviations : list of float
@@ -47,6 +47,7 @@ class SampledMetric(Part):
     unit: str
     split: str
     n_units: int
+    n_samples: int
     is_share: bool = False
     deviations: list[float]
 

@@ -29,8 +29,8 @@ class Resampled:
         What is drawn, such as ``"film"``.
     split : str
         The split that they are of.
-    n_units : int
-        How many there are.
+    n_units, n_samples : int
+        How many units there are, and samples of them.
     is_share : bool
         Whether it is a share of right answers, for which a binomial interval holds.
     """
@@ -39,6 +39,7 @@ class Resampled:
     unit: str
     split: str
     n_units: int
+    n_samples: int
     is_share: bool = False
 
     @property
@@ -61,7 +62,9 @@ def average(parts: Sequence[Resampled]) -> Resampled:
     The units are those of the part that has most.
     """
     largest = max(parts, key=lambda part: part.n_units)
-    return replace(largest, values=np.mean([part.values for part in parts], axis=0))
+    n_samples = sum(part.n_samples for part in parts)
+    values = np.mean([part.values for part in parts], axis=0)
+    return replace(largest, values=values, n_samples=n_samples)
 
 
 class Resampling:
@@ -161,4 +164,4 @@ class Resampling:
         return [self._of(column) for column in scores.T]
 
     def _of(self, values: np.ndarray) -> Resampled:
-        return Resampled(values, self.unit, self.split, self.n_units)
+        return Resampled(values, self.unit, self.split, self.n_units, len(self.place))

@@ -59,7 +59,7 @@ def summarise(
         f"from the papers, trained, measured and compared with what the papers report: "
         f"{count(len(rows), 'claim')} in all."
     )
-    found = [opening, *findings(rows)]
+    found = [opening, " ".join(findings(rows))]
     return Summary(found, [text for text in (ours(rows), scales(records)) if text], tally(rows))
 
 

@@ -203,6 +203,7 @@ def sampled(metrics: Iterable[Metric]) -> SampledMetric | None:
         unit=first.unit,
         split=first.split,
         n_units=first.n_units,
+        n_samples=first.n_samples,
         is_share=first.is_share,
         deviations=[float(f"{x:.4g}") for x in mean.values[1:] - mean.values[0]],
     )

@@ -68,6 +68,7 @@ def make_record():
             "unit": "film",
             "split": "test",
             "n_units": n_units,
+            "n_samples": n_units,
             "is_share": is_share,
             "deviations": np.linspace(-reach, reach, 41).tolist(),
         }

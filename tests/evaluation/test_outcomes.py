@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 
 from repro.errors import ReproError
-from repro.evaluation.estimates import jeffreys_interval, metric_values
+from repro.evaluation.estimates import independent_answers, jeffreys_interval, metric_values
 from repro.evaluation.outcomes import best_record, judge, outcomes_by_scale
 
 TIGHT = [-0.0005, 0.0, 0.0005]
@@ -243,6 +244,16 @@ def test_shares_of_right_answers_have_a_binomial_interval(make_claim, make_recor
     assert outcome.status == "open"
     assert outcome.interval == pytest.approx((0.9388, 1.0), abs=1e-3)
     assert jeffreys_interval(0.5, 100) == pytest.approx((0.4031, 0.5969), abs=1e-3)
+
+
+def test_lines_of_a_column_count_as_far_as_they_err_apart(make_record):
+    # Ten columns of ten lines: as ten answers if a column's lines err together, as 100 if not.
+    metric = make_record({"mae": [0.8]}, n_units=10).metrics["mae"].sampled
+    sampled = metric.model_copy(update={"n_samples": 100})
+    for spread, n in ((0.8 * 0.2 / 10, 10), (0.8 * 0.2 / 50, 50), (1e-6, 100), (1, 10)):
+        deviations = spread**0.5 * np.array([-1.0, 1.0])
+        assert independent_answers(0.8, deviations, sampled) == pytest.approx(n)
+    assert independent_answers(1.0, np.zeros(5), sampled) == 10
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def metric(*values: float, unit: str = "1", better: str = "higher", definition: 
             "unit": "film",
             "split": "test",
             "n_units": 1000,
+            "n_samples": 1000,
             "deviations": [-0.0001, 0.0, 0.0001],
         },
     }

@@ -193,13 +193,13 @@ def test_summary_counts_agree_with_the_rows(gallery):
     summary = summarise(len(studies), rows, forest(rows), [record for _, record in entries])
     assert sum(summary.tally.values()) == len(rows) == 15
     assert summary.tally == tally(rows)
-    opening, at_paper, at_desk, absent = summary.found
+    opening, findings = summary.found
     ours, scales = summary.behind
     assert "4 published systems" in opening
     said = "of 6 claims 3 hold, 1 is better, 1 falls short and 1 is open. 5 claims"
-    assert f"At preset paper, {said}" in at_paper
-    assert "At preset desk, of 6 claims 6 are open." in at_desk
-    assert "3 claims have no run yet" in absent
+    assert f"At preset paper, {said}" in findings
+    assert "At preset desk, of 6 claims 6 are open." in findings
+    assert "3 claims have no run yet" in findings
     assert "better than the paper's number in 1 of 1 claim" in ours
     assert "10 runs: 1 at preset smoke" in scales
     assert "1 run failed" in scales

@@ -29,7 +29,7 @@ from repro.studies.mamba.simulate import BRAGG, Film, films
 
 
 def resampled(value):
-    return Resampled(np.full(1 + N_RESAMPLES, value), "film", "test", 9)
+    return Resampled(np.full(1 + N_RESAMPLES, value), "film", "test", 9, 9)
 
 
 SCORES = {
