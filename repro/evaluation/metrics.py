@@ -8,14 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from repro.errors import ReproError
-from repro.evaluation.resampling import Resampled, Resampling
-from repro.seeds import generator
+from repro.evaluation.resampling import CONFIDENCE, Interval, Resampled, Resampling
 
 Better = Literal["lower", "higher", "neither"]
-Interval = tuple[float, float]
 Stage = Callable[[Any], tuple[dict[str, "Metric"], dict[str, np.ndarray]]]
-CONFIDENCE = 0.95
 NORMAL = 1.959964  # standard deviations on either side that hold it in a normal distribution
 MOST_SEEDS = 1000
 
@@ -136,53 +132,6 @@ def root_mean_square(errors: np.ndarray) -> float:
     return float(np.sqrt(mean(np.square(errors))))
 
 
-def mean_absolute_error(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the mean of ``|predicted - truth|`` over all elements, in their unit.
-
-    Parameters
-    ----------
-    truth, predicted : numpy.ndarray
-        Arrays of one shape.
-
-    Raises
-    ------
-    ReproError
-        If the shapes differ, which NumPy would broadcast into a wrong number.
-    """
-    truth, predicted = _pair(truth, predicted)
-    return float(np.mean(np.abs(predicted - truth)))
-
-
-def r_squared(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the coefficient of determination R² = 1 - Σ(predicted - truth)² / Σ(truth - mean)².
-
-    Parameters
-    ----------
-    truth, predicted : numpy.ndarray
-        ``(n_samples,)`` each.
-
-    Returns
-    -------
-    float
-        At most 1; 0 for a prediction no better than the mean; NaN if the truth is constant, for
-        which R² is not defined.
-
-    Raises
-    ------
-    ReproError
-        If the shapes differ or are not one-dimensional.
-    """
-    truth, predicted = _pair(truth, predicted)
-    if truth.ndim != 1:
-        raise ReproError(
-            f"R² takes one quantity at a time, shape (n_samples,), but got the shape "
-            f"{truth.shape}: pass one column of it."
-        )
-    if np.all(truth == truth[0]):
-        return float("nan")
-    return float(1 - np.sum((predicted - truth) ** 2) / np.sum((truth - truth.mean()) ** 2))
-
-
 def coverage(truth: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
     """Return the share of intervals, ends included, that hold the truth.
 
@@ -264,75 +213,3 @@ def student_t_interval(values: Sequence[float]) -> Interval | None:
     mean = float(np.mean(values))
     half_width = student_t_half_width(float(np.std(values, ddof=1)), len(values))
     return mean - half_width, mean + half_width
-
-
-def seeds_needed(values: Sequence[float], half_width: float) -> int | None:
-    """Return how many seeds of this spread bring the interval's half width down to a value.
-
-    Parameters
-    ----------
-    values : sequence of float
-        One value a seed, at least two.
-    half_width : float
-        Half width wanted, in the unit of the values.
-
-    Returns
-    -------
-    int or None
-        Number of seeds, those at hand included; None if more than `MOST_SEEDS`.
-    """
-    spread = float(np.std(values, ddof=1))
-    counts = range(2, MOST_SEEDS + 1)
-    return next((n for n in counts if student_t_half_width(spread, n) <= half_width), None)
-
-
-def bootstrap_interval(
-    statistic: Callable[..., float], *samples: np.ndarray, seed: int, n_resamples: int = 1000
-) -> Interval:
-    """Return the 95 % percentile bootstrap interval of a statistic over the test samples.
-
-    It says how well the test set resolves the statistic, whatever the seeds do.
-
-    Parameters
-    ----------
-    statistic : callable
-        Takes resampled arrays, returns a number, such as `r_squared`.
-    samples : numpy.ndarray
-        Arrays with the sample as first axis, resampled together.
-    seed : int
-        Seed of the resampling.
-    n_resamples : int
-        Number of resamples.
-
-    Raises
-    ------
-    ReproError
-        If the arrays differ in length, or the statistic is undefined on every resample.
-    """
-    lengths = {len(array) for array in samples}
-    if len(lengths) != 1:
-        raise ReproError(f"The bootstrap needs arrays of one length, but got {sorted(lengths)}.")
-    n = lengths.pop()
-    rng = generator(seed, "bootstrap")
-    draws = (rng.integers(n, size=n) for _ in range(n_resamples))
-    values = np.array([statistic(*(array[rows] for array in samples)) for rows in draws])
-    values = values[np.isfinite(values)]  # a tiny sample can be drawn constant: R² undefined
-    if not len(values):
-        raise ReproError(
-            f"The statistic is undefined on every resample of {n} samples: use more samples, "
-            f"whose true values differ."
-        )
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _pair(truth: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as float64, after a check that they have one shape and are not empty."""
-    truth, predicted = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
-    if truth.shape != predicted.shape or not truth.size:
-        raise ReproError(
-            f"Truth has the shape {truth.shape} and prediction {predicted.shape}: a metric needs "
-            f"two filled arrays of one shape."
-        )
-    return truth, predicted

@@ -12,8 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from repro.errors import ReproError
 from repro.seeds import generator
 
+Interval = tuple[float, float]
+CONFIDENCE = 0.95
 N_RESAMPLES = 200
 
 
@@ -46,6 +49,13 @@ class Resampled:
     def value(self) -> float:
         """The statistic of the samples as they are."""
         return float(self.values[0])
+
+    @property
+    def interval(self) -> Interval:
+        """95 % percentile interval over resamples."""
+        tail = (1 - CONFIDENCE) / 2
+        low, high = np.nanquantile(self.values[1:], [tail, 1 - tail])
+        return float(low), float(high)
 
     def __sub__(self, other: Resampled) -> Resampled:
         """Return the difference, resample by resample."""
@@ -111,8 +121,15 @@ class Resampling:
         ----------
         values : numpy.ndarray
             ``(n_samples, ...)``.
+
+        Raises
+        ------
+        ReproError
+            If they are not as many as the samples.
         """
         values = np.asarray(values, np.float64)
+        if len(values) != len(self.place):
+            raise ReproError(f"{len(values)} values were given of {len(self.place)} samples.")
         by_unit = np.zeros((len(self.labels), *values.shape[1:]))
         np.add.at(by_unit, self.place, values)
         return np.tensordot(self.counts, by_unit, axes=1)
@@ -149,8 +166,18 @@ class Resampling:
             ``(n_samples, n_quantities)``.
         present : numpy.ndarray, optional
             Which samples count for which quantity, of the same shape; by default all.
+
+        Raises
+        ------
+        ReproError
+            If the shapes differ, which NumPy would broadcast into a wrong number.
         """
         truth, predicted = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
+        if truth.shape != predicted.shape or truth.ndim != 2:
+            raise ReproError(
+                f"Truth has the shape {truth.shape} and prediction {predicted.shape}: R² takes two "
+                f"arrays of one shape, (n_samples, n_quantities)."
+            )
         present = np.ones(truth.shape, bool) if present is None else present
         n = np.maximum(present.sum(axis=0), 1)
         centred = np.where(present, truth - np.where(present, truth, 0).sum(axis=0) / n, 0)

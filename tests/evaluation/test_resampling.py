@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from repro.evaluation.metrics import r_squared
+from repro.errors import ReproError
 from repro.evaluation.resampling import N_RESAMPLES, Resampling, average
 
 RNG = np.random.default_rng(0)
@@ -13,9 +13,47 @@ def test_the_first_value_is_the_statistic_of_the_samples_as_they_are():
     films = Resampling("film", np.arange(300))
     assert films.mean(truth[:, 0]).value == pytest.approx(truth[:, 0].mean())
     found = films.r_squared(truth, predicted)
-    for column, score in enumerate(found):
-        assert score.value == pytest.approx(r_squared(truth[:, column], predicted[:, column]))
-        assert len(score.values) == 1 + N_RESAMPLES
+    left = np.square(predicted - truth).sum(axis=0)
+    expected = 1 - left / np.square(truth - truth.mean(axis=0)).sum(axis=0)
+    assert [score.value for score in found] == pytest.approx(expected.tolist())
+    assert {len(score.values) for score in found} == {1 + N_RESAMPLES}
+
+
+def r_squared(truth, predicted):
+    columns = np.transpose([truth]), np.transpose([predicted])
+    return Resampling("film", np.arange(len(truth))).r_squared(*columns)[0].value
+
+
+def test_r_squared_is_one_zero_and_negative_where_it_should_be():
+    truth = RNG.normal(size=50)
+    assert r_squared(truth, truth) == 1
+    assert r_squared(truth, np.full(50, truth.mean())) == pytest.approx(0)
+    assert r_squared(truth, -truth) < 0
+
+
+def test_r_squared_punishes_an_offset_that_correlation_would_not_see():
+    truth = np.array([1.0, 2.0, 3.0])
+    assert r_squared(truth, truth + 1) == pytest.approx(1 - 3 / 2)
+
+
+def test_r_squared_of_a_constant_truth_is_undefined_not_zero_or_minus_infinity():
+    assert np.isnan(r_squared(np.full(5, 3.905), RNG.normal(size=5)))
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted"), [((4, 1), (4,)), ((4, 1), (1, 1)), ((4, 1), (4, 2)), ((4,), (4,))]
+)
+def test_shapes_that_would_broadcast_are_refused(truth, predicted):
+    with pytest.raises(ReproError, match="one shape"):
+        Resampling("film", np.arange(4)).r_squared(np.ones(truth), np.ones(predicted))
+    with pytest.raises(ReproError, match="3 values were given of 4"):
+        Resampling("film", np.arange(4)).mean(np.ones(3))
+
+
+def test_the_interval_of_a_mean_agrees_with_theory():
+    values = RNG.normal(size=1000)
+    low, high = Resampling("film", np.arange(1000)).mean(values).interval
+    assert (high - low) / 2 == pytest.approx(1.96 / 1000**0.5, rel=0.2)
 
 
 def test_the_spread_over_resamples_is_the_standard_error_of_a_mean():

@@ -15,7 +15,6 @@ from threadpoolctl import threadpool_limits
 from repro.evaluation.metrics import (
     Evaluation,
     Metric,
-    bootstrap_interval,
     coverage,
     higher,
     in_stages,
@@ -214,7 +213,7 @@ def held_out_stage(bench: Bench) -> tuple[Metrics, Arrays]:
     parts = [np.array(network.held_out) for network in bench.folds.values()]
     errors = group.said.stoichiometry_of_image - group.stoichiometry
     metrics = four_paths("held_out", group) | simple_models(bench, "held_out", parts)
-    return metrics | resolution(bench, group, errors), arrays_of("held_out", group)
+    return metrics | resolution(bench, group.films, errors), arrays_of("held_out", group)
 
 
 def held_out_films(bench: Bench, folds: dict[str, Network]) -> Group:
@@ -265,13 +264,13 @@ def fields_of(answers: Answers) -> tuple[np.ndarray, ...]:
     return tuple(vars(answers).values())
 
 
-def resolution(bench: Bench, group: Group, errors: np.ndarray) -> Metrics:
+def resolution(bench: Bench, films: Resampling, errors: np.ndarray) -> Metrics:
     """Return how far the few films pin the mean error down [at.%].
 
     All of them, by the bootstrap; and seven of them, as many as the published test split has.
     """
     size, draws = np.abs(errors), generator(bench.seed, "seven films")
-    low, high = bootstrap_interval(mean, size, seed=bench.seed)
+    low, high = films.mean(size).interval
     n = min(N_TEST_FILMS, len(size))
     sevens = np.array([draws.choice(size, n, replace=False).mean() for _ in range(N_DRAWS)])
     ends = {

@@ -226,7 +226,8 @@ def test_without_intervals_nothing_is_said_of_their_coverage():
 
 def resolved(errors, seed=0):
     mae = float(np.abs(errors).mean())
-    return mae, values(measures.resolution(SimpleNamespace(seed=seed), None, errors))
+    films = Resampling("film", np.arange(len(errors)))
+    return mae, values(measures.resolution(SimpleNamespace(seed=seed), films, errors))
 
 
 def test_sets_of_seven_films_lie_about_the_mean_error_of_all():
