@@ -193,6 +193,23 @@ def metric_values(record: Record, name: str) -> dict[int, float]:
     }
 
 
+def lacking(claim: Claim, used: dict[str, Record]) -> str:
+    """Say which metric of a claim its record lacks; empty if none.
+
+    Parameters
+    ----------
+    claim : Claim
+        The claim.
+    used : dict
+        The record of each experiment that it reads.
+    """
+    for name in claim.metrics:
+        experiment, metric = claim.place_of(name)
+        if not metric_values(used[experiment], metric):
+            return f"the record {used[experiment].label} has no metric {metric}"
+    return ""
+
+
 def matching(record: Record, name: str) -> list[RecordedMetric]:
     """Return the metrics that a name means: one, or for ``NAME*`` all that begin so."""
     if name.endswith("*"):

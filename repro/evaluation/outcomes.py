@@ -21,9 +21,10 @@ from repro.evaluation.estimates import (
     OfSamples,
     OfSeeds,
     estimate,
-    metric_values,
+    lacking,
 )
 from repro.evaluation.metrics import MOST_SEEDS, Interval, student_t
+from repro.evaluation.precision_pairs import shown_harmless
 from repro.evaluation.protocol import OF_PRECISION, differing_fields
 from repro.evaluation.records import Record
 
@@ -141,7 +142,7 @@ def outcomes_by_scale(
     found = {}
     for preset in SCALES:
         used = {e: best_record(claim, e, records, preset) for e in claim.experiments}
-        if all(used.values()) and not _lacking(claim, used):
+        if all(used.values()) and not lacking(claim, used):
             found[preset] = _judged(claim, preset, used, [*records, *lenders])
     return found
 
@@ -197,7 +198,7 @@ def _judged(
 ) -> Outcome:
     estimates = [estimate(claim, c, used, records) for c in claim.conditions]
     judged = [(_status(claim, e), e) for e in estimates]
-    judged.sort(key=lambda pair: (WORST_FIRST.index(pair[0]), _room(pair[1])))
+    judged.sort(key=lambda pair: (WORST_FIRST.index(pair[0]), _margin_left(pair[1])))
     status, deciding = judged[0]
     differs, notes = _differences(claim, used, records)
     if deciding.of_seeds is not None and deciding.of_seeds.borrowed_from:
@@ -232,62 +233,13 @@ def _differences(
     for experiment, record in used.items():
         fields = differing_fields(claim, experiment, record)
         of_precision = fields.keys() & set(OF_PRECISION)
-        shown = _shown_harmless(claim, record, records) if of_precision else ""
+        shown = shown_harmless(claim, record, records) if of_precision else ""
         if shown:
             notes.append(shown)
             fields = {place: text for place, text in fields.items() if place not in of_precision}
         whose = f"{experiment}: " if len(used) > 1 else ""
         differs |= {f"{whose}{place}": f"{whose}{text}" for place, text in fields.items()}
     return differs, tuple(notes)
-
-
-def _shown_harmless(claim: Claim, record: Record, records: Sequence[Record]) -> str:
-    """Say what a record's precision moves if a pair of records shows it to be little, or nothing.
-
-    Both records of the pair are of one experiment, preset and set of seeds, the one in float32.
-    """
-    for other in records:
-        for twin in records:
-            if not _is_pair(record, other, twin):
-                continue
-            moved = [
-                abs(
-                    estimate(claim, c, dict.fromkeys(claim.experiments, other), ()).value
-                    - estimate(claim, c, dict.fromkeys(claim.experiments, twin), ()).value
-                )
-                for c in claim.conditions
-                if not _lacking(claim, dict.fromkeys(claim.experiments, other))
-                and not _lacking(claim, dict.fromkeys(claim.experiments, twin))
-            ]
-            if moved and max(moved) < claim.margin / 3:
-                precision = record.environment.flags.precision
-                return (
-                    f"in {precision}, which at {other.preset} moves it by {max(moved):.2g} "
-                    f"against float32, less than a third of the margin"
-                )
-    return ""
-
-
-def _is_pair(record: Record, other: Record, twin: Record) -> bool:
-    """Whether two records differ in precision alone, the one being as in `record`."""
-    same = all(
-        getattr(other, name) == getattr(twin, name)
-        for name in ("variant", "preset", "experiment", "seeds")
-    )
-    is_of_claim = other.variant == record.variant and other.status == twin.status == "ok"
-    flags, wanted = other.environment.flags, record.environment.flags
-    alike = (flags.precision, flags.tf32) == (wanted.precision, wanted.tf32)
-    plain = twin.in_float32 and not twin.environment.flags.tf32
-    return same and is_of_claim and alike and plain and other is not twin
-
-
-def _lacking(claim: Claim, used: dict[str, Record]) -> str:
-    """Return the first metric of a claim that its record lacks; empty if none."""
-    for name in claim.metrics:
-        experiment, metric = claim.place_of(name)
-        if not metric_values(used[experiment], metric):
-            return f"the record {used[experiment].label} has no metric {metric}"
-    return ""
 
 
 def _not_run(claim: Claim, records: Sequence[Record]) -> Outcome:
@@ -309,7 +261,7 @@ def _not_run(claim: Claim, records: Sequence[Record]) -> Outcome:
     by_scale = [
         {e: best_record(claim, e, records, preset) for e in claim.experiments} for preset in SCALES
     ]
-    reasons = [_lacking(claim, used) for used in by_scale if all(used.values())]
+    reasons = [lacking(claim, used) for used in by_scale if all(used.values())]
     apart = "its experiments were run at different presets"
     return Outcome(claim.id, NOT_RUN, reasons[0] if reasons else apart)
 
@@ -379,6 +331,12 @@ def _room(found: Estimate) -> float:
     """Return how far the value lies from the nearest edge of its condition."""
     edges = (found.condition.floor, found.condition.ceiling)
     return min(abs(found.value - edge) for edge in edges)
+
+
+def _margin_left(found: Estimate) -> float:
+    """Return how far the value lies within its condition; negative outside."""
+    inside = found.condition.floor <= found.value <= found.condition.ceiling
+    return _room(found) if inside else -_room(found)
 
 
 def _count(n: int, what: str) -> str:
