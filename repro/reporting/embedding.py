@@ -27,7 +27,7 @@ VIEW_BOX = re.compile(
 
 @dataclass(frozen=True)
 class FigureView:
-    """A figure as the page shows it: an embedded image, or why there is none."""
+    """A figure as the page shows it: an embedded image, its file, or why there is neither."""
 
     name: str
     caption: str
@@ -37,6 +37,7 @@ class FigureView:
     width: int = 0
     height: int = 0
     problem: str = ""
+    file: str = ""
 
     @property
     def wide(self) -> bool:
@@ -44,8 +45,20 @@ class FigureView:
         return self.width > WIDE * self.height > 0
 
 
-def figure_view(name: str, entry: FigureEntry, folder: Path) -> FigureView:
-    """Embed a figure, or say why it cannot be shown."""
+def figure_view(name: str, entry: FigureEntry, folder: Path, embedded: bool = True) -> FigureView:
+    """Embed a figure or name its file, or say why it cannot be shown.
+
+    Parameters
+    ----------
+    name : str
+        The figure's name.
+    entry : FigureEntry
+        What the record says of it.
+    folder : Path
+        The record's folder.
+    embedded : bool
+        Whether the page is to hold the image.
+    """
     shared = {"name": write.readable(name), "caption": entry.caption, "command": entry.command}
     alt = f"{write.readable(name)}: {entry.caption}"
     path = folder / entry.file
@@ -59,6 +72,8 @@ def figure_view(name: str, entry: FigureEntry, folder: Path) -> FigureView:
     else:
         content = path.read_bytes()
         size = image_size(content, path.suffix)
+        if size and not embedded:
+            return FigureView(**shared, alt=alt, file=entry.file)
         if size:
             return FigureView(
                 **shared, alt=alt, uri=data_uri(content, path.suffix), width=size[0], height=size[1]

@@ -238,9 +238,17 @@ def run_view(
     base: Path,
     references: References,
 ) -> RunView:
-    """Gather what the page shows of a record."""
+    """Gather what the page shows of a record.
+
+    The figures of the experiment that the first claim is about are in the page; of the others,
+    which are many and alike, it names the files.
+    """
     where = relative(path, base)
-    figures = {name: figure_view(name, f, path.parent) for name, f in record.figures.items()}
+    embedded = record.experiment == claims[0].experiment
+    figures = {
+        name: figure_view(name, entry, path.parent, embedded)
+        for name, entry in record.figures.items()
+    }
     worst = [name for name in figures if "worst" in name.lower()]
     return RunView(
         study=study.name,

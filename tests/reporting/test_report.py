@@ -329,6 +329,18 @@ def test_report_replaces_the_old_one_only_when_whole(gallery, tmp_path):
     assert [path.name for path in out.parent.iterdir()] == ["report.html"]
 
 
+def test_figures_of_further_experiments_are_named_and_not_in_the_page(gallery):
+    # Twenty runs with five figures each make a page that no one opens.
+    folder, entries, studies = gallery
+    path, record = next(e for e in entries if e[1].preset == "paper")
+    further = record.model_copy(update={"experiment": "rough"})
+    pages = [render([(path, r)], {"rods": studies["rods"]}, folder) for r in (record, further)]
+    figures = [page.count("<img") for page in pages]
+    assert figures[0] - figures[1] == 3
+    assert "figures/heights.svg" in pages[1].replace("<wbr>", "")
+    assert "Figure missing" in pages[1], "what is missing is told all the same"
+
+
 def test_page_of_the_committed_records_is_small_enough_to_send(tmp_path):
     # A page of 14 MB is neither mailed nor opened on a phone.
     paths = sorted((Path(__file__).parents[2] / "results" / "records").rglob("record.json"))
