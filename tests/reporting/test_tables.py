@@ -11,13 +11,13 @@ from repro.reporting.tables import numbered_reasons, select
 from repro.reporting.terminal import claims_text
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def rows(gallery):
     folder, entries, studies = gallery
     return [row for s in studies.values() for row in tables.claim_rows(s, entries, folder)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def by_claim(rows):
     return {(row.study, row.claim): row for row in rows}
 
