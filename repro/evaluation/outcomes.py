@@ -273,6 +273,8 @@ def _reason(claim: Claim, status: Status, found: Estimate) -> str:
     condition, names = found.condition, found.condition.metrics
     if not math.isfinite(found.value):
         return f"{names[0]} is not a finite number"
+    if found.of_samples is None:
+        return "its record does not tell how far the test samples leave it open: evaluate it again"
     stated = _stated(found)
     if len(names) == 2:
         least = f" by more than {condition.floor:.4g}" if condition.floor else ""
@@ -299,8 +301,6 @@ def _stated(found: Estimate) -> str:
 
 def _what_closes_it(claim: Claim, found: Estimate) -> str:
     """Say how many more seeds, or test samples, would turn an open outcome into another."""
-    if found.of_samples is None:
-        return "the record does not tell how far its test samples leave it open: evaluate it again"
     if found.of_seeds is None:
         return _count(FEWEST_SEEDS - found.n_seeds, "more seed")
     room, reach = _room(found), max(found.of_samples.below, found.of_samples.above)

@@ -96,7 +96,7 @@ def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluati
     network = partial(predict_field, trained.models, trained.dataset)
     bench = Bench(trained.dataset, network, trained.seed)
     found = in_stages(stages, bench, progress)
-    return replace(found, metrics=plateau(trained.curves) | found.metrics)
+    return replace(found, metrics=late_improvement(trained.curves) | found.metrics)
 
 
 class Bench:
@@ -265,7 +265,7 @@ def _layers(by_layer: dict[str, Resampled], quantity: str) -> list[Resampled]:
     return [value for name, value in by_layer.items() if name.startswith(f"r2/{quantity}/")]
 
 
-def plateau(curves: Mapping[str, History]) -> dict[str, Metric]:
+def late_improvement(curves: Mapping[str, History]) -> dict[str, Metric]:
     """Return by how much the last sixth of the epochs improved each network's best loss.
 
     Of a short training the last epoch takes the place of that sixth; nothing of a single epoch.
@@ -275,7 +275,7 @@ def plateau(curves: Mapping[str, History]) -> dict[str, Metric]:
         losses = columns["val_loss"]
         last = max(len(losses) // 6, 1)
         if len(losses) > 1:
-            metrics[f"plateau/{task}"] = lower(
+            metrics[f"late_improvement/{task}"] = lower(
                 min(losses[:-last]) / min(losses) - 1,
                 "best validation loss before the last sixth of epochs over the best of all, less 1",
             )

@@ -14,9 +14,9 @@ from repro.studies.mamba.evaluate import (
     count_weights,
     decline_to_top,
     largest_error,
+    late_improvement,
     mean_over_layers,
     noise_name,
-    plateau,
 )
 from repro.studies.mamba.extract import (
     Structure,
@@ -53,14 +53,16 @@ def test_decline_is_bottom_minus_top():
 def test_plateau_of_the_published_curve_is_the_reported_number():
     from repro.studies.mamba.figures import PUBLISHED_LOSS
 
-    metric = plateau({"real": {"val_loss": list(PUBLISHED_LOSS)}})["plateau/real"]
+    metric = late_improvement({"real": {"val_loss": list(PUBLISHED_LOSS)}})["late_improvement/real"]
     assert metric.value == pytest.approx(0.0146, abs=1e-4)
 
 
 def test_two_epochs_are_no_plateau_and_one_tells_nothing():
     # 0 ± 0 of two epochs would be read as a loss that has levelled off.
-    assert plateau({"real": {"val_loss": [0.6, 0.4]}})["plateau/real"].value == pytest.approx(0.5)
-    assert plateau({"real": {"val_loss": [0.5]}}) == {}
+    assert late_improvement({"real": {"val_loss": [0.6, 0.4]}})[
+        "late_improvement/real"
+    ].value == pytest.approx(0.5)
+    assert late_improvement({"real": {"val_loss": [0.5]}}) == {}
 
 
 def bench_of(predicted, n=40):
