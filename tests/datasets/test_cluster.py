@@ -244,7 +244,7 @@ def test_what_a_cluster_began_can_be_finished_here(toy, address, tmp_path):
     out = half_built(spec, tmp_path / "a.h5", scheduler=address)
     progress = []
     build(spec, out, progress=lambda done, _: progress.append(done))
-    assert progress[0] == 10
+    assert progress[0] in (10, 12), "shards come in any order, and the last has two samples"
     assert out.read_bytes() == build(spec, tmp_path / "b.h5").read_bytes()
 
 
