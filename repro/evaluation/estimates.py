@@ -212,9 +212,12 @@ def lacking(claim: Claim, used: dict[str, Record]) -> str:
 
 def matching(record: Record, name: str) -> list[RecordedMetric]:
     """Return the metrics that a name means: one, or for ``NAME*`` all that begin so."""
-    if name.endswith("*"):
-        return [metric for key, metric in record.metrics.items() if key.startswith(name[:-1])]
-    return [record.metrics[name]] if name in record.metrics else []
+    return [metric for key, metric in record.metrics.items() if names_metric(name, key)]
+
+
+def names_metric(pattern: str, metric: str) -> bool:
+    """Whether a claim's name of a metric, whose end may be ``*``, means this metric."""
+    return metric.startswith(pattern[:-1]) if pattern.endswith("*") else metric == pattern
 
 
 def of_samples(claim: Claim, parts: Sequence[tuple[Record, str]], value: float) -> OfSamples | None:

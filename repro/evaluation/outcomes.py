@@ -329,14 +329,12 @@ def _seeds_for(spread: float, half_width: float, runs: int | None) -> int | None
 
 def _room(found: Estimate) -> float:
     """Return how far the value lies from the nearest edge of its condition."""
-    edges = (found.condition.floor, found.condition.ceiling)
-    return min(abs(found.value - edge) for edge in edges)
+    return abs(_margin_left(found))
 
 
 def _margin_left(found: Estimate) -> float:
     """Return how far the value lies within its condition; negative outside."""
-    inside = found.condition.floor <= found.value <= found.condition.ceiling
-    return _room(found) if inside else -_room(found)
+    return min(found.value - found.condition.floor, found.condition.ceiling - found.value)
 
 
 def _count(n: int, what: str) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from repro.evaluation.estimates import names_metric
 from repro.reporting import formatting as write
 from repro.reporting.embedding import FigureView, data_uri, figure_view, image_size
 from repro.reporting.findings import findings
@@ -399,11 +400,6 @@ def metric_groups(record: Record, claims: list[Claim]) -> list[MetricGroup]:
         groups.setdefault(group, []).append(metric_view(name, metric, len(record.seeds)))
     views = [MetricGroup(name, metrics) for name, metrics in groups.items()]
     return sorted(views, key=lambda g: (not g.is_baseline, g.name == BEHIND_CLAIMS, g.name))
-
-
-def names_metric(pattern: str, metric: str) -> bool:
-    """Whether a claim's name of a metric, whose end may be ``*``, means this metric."""
-    return metric.startswith(pattern[:-1]) if pattern.endswith("*") else metric == pattern
 
 
 def group_name(metric: str) -> str:
