@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from repro.reporting.forest import Forest
 from repro.reporting.formatting import STATUSES, count, sentence_list
 from repro.reporting.tables import ClaimRow
 
@@ -38,9 +37,7 @@ def tally(rows: list[ClaimRow]) -> dict[str, int]:
     return {word: counts[word] for word in STATUSES}
 
 
-def summarise(
-    n_studies: int, rows: list[ClaimRow], plot: Forest | None, records: list[Record]
-) -> Summary:
+def summarise(n_studies: int, rows: list[ClaimRow], records: list[Record]) -> Summary:
     """Say what was compared, what was found, and at which scale.
 
     Parameters
@@ -49,8 +46,6 @@ def summarise(
         Number of published systems.
     rows : list of ClaimRow
         All claims with their outcomes.
-    plot : Forest, optional
-        The claims that have a number.
     records : list of Record
         All records.
     """
@@ -60,7 +55,7 @@ def summarise(
         f"{count(len(rows), 'claim')} in all."
     )
     found = [opening, " ".join(findings(rows))]
-    return Summary(found, [text for text in (ours(rows), scales(records)) if text], tally(rows))
+    return Summary(found, [scales(records)], tally(rows))
 
 
 def findings(rows: list[ClaimRow]) -> list[str]:
@@ -91,18 +86,6 @@ def findings(rows: list[ClaimRow]) -> list[str]:
         verb = "has" if n_absent == 1 else "have"
         sentences.append(f"{count(n_absent, 'claim')} {verb} no run yet.")
     return sentences
-
-
-def ours(rows: list[ClaimRow]) -> str:
-    """Say how our own variant stands beside the papers' numbers."""
-    beside = [row for row in rows if row.kind == "number" and row.ours_scale]
-    ahead = [row for row in beside if row.ours_is_better]
-    if not beside:
-        return ""
-    return (
-        f"Our own variants are better than the paper's number in {len(ahead)} of "
-        f"{count(len(beside), 'claim')}; what they are held against is in the tables."
-    )
 
 
 def scales(records: list[Record]) -> str:

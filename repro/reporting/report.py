@@ -113,7 +113,7 @@ def render(
             css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
             statuses=STATUSES,
             words=WORDS,
-            summary=summarise(len(shown), rows, plot, [record for _, record in entries]),
+            summary=summarise(len(shown), rows, [record for _, record in entries]),
             forest=plot,
             studies=shown,
             failed=[run for study in shown for run in study.all_runs if run.failed],

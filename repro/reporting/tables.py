@@ -64,8 +64,6 @@ class ClaimRow:
         How many seeds stand behind the value.
     ours_text, ours_scale : str
         What our own variant gives for the same metric, and at which preset.
-    ours_is_better : bool
-        Whether that is better than the paper's number.
     preset : str or None
         The preset of the run behind the value.
     status, verdict, word, symbol, reason : str
@@ -105,7 +103,6 @@ class ClaimRow:
     n_seeds: int
     ours_text: str
     ours_scale: str
-    ours_is_better: bool
     preset: str | None
     status: str
     verdict: str
@@ -238,7 +235,6 @@ def claim_row(study: str, claim: Claim, entries: Entries, base: Path) -> ClaimRo
         n_seeds=outcome.n_seeds,
         ours_text=value_text(claim, ours.value, ours.interval),
         ours_scale=scale_text(ours.preset, ours.n_seeds),
-        ours_is_better=is_better(claim, ours.value),
         preset=outcome.preset or None,
         status=outcome.status,
         verdict=outcome.verdict,
@@ -252,13 +248,6 @@ def claim_row(study: str, claim: Claim, entries: Entries, base: Path) -> ClaimRo
         commands=[r.command for r in outcome.sources] or [suggested_command(study, claim)],
         records=[relative(paths[id(record)], base) for record in outcome.sources],
     )
-
-
-def is_better(claim: Claim, value: float | None) -> bool:
-    """Whether a value is better than the paper's number."""
-    if claim.reported is None or value is None:
-        return False
-    return value < claim.reported if claim.better == "lower" else value > claim.reported
 
 
 def scale_text(preset: str, n_seeds: int) -> str:
