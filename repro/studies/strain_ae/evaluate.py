@@ -175,12 +175,18 @@ class Bench:
 
     @cached_property
     def in_reference(self) -> np.ndarray:
-        """Which positions of the trained scan are in the unstrained window, ``(n,)`` bool."""
-        rows, columns = self.simulation.row_places, self.simulation.column_places
-        down = (rows >= REFERENCE_ROWS[0]) & (rows < REFERENCE_ROWS[1])
-        across = (columns >= REFERENCE_COLUMNS[0]) & (columns < REFERENCE_COLUMNS[1])
-        down = down[self.rows[TRAINED] % self.simulation.n_rows]
-        return (down[:, None] & across).ravel()
+        """Which positions of the trained scan are in the unstrained window, ``(n,)`` bool.
+
+        Where the scan is too coarse to have one there, the nearest.
+        """
+        rows = self.simulation.row_places[self.rows[TRAINED] % self.simulation.n_rows]
+        columns = self.simulation.column_places
+        apart = [
+            np.maximum(np.maximum(low - at, at - (high - 1)), 0)
+            for at, (low, high) in ((rows, REFERENCE_ROWS), (columns, REFERENCE_COLUMNS))
+        ]
+        away = np.hypot(apart[0][:, None], apart[1]).ravel()
+        return away == away.min()
 
     def read_by(self, read: Callable, name: str, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
         """Return strain and rotation of a scan by a baseline, read in pieces."""
