@@ -166,10 +166,12 @@ class Bench:
             .calibrated(templates, self.trained.seed)
             for name, rows in self.rows.items()
         }
+        window = fits[TRAINED].deviations[self.in_reference]
+        of_reference = np.mean(window**2, axis=0) / len(window)
         reference = middle_of(fits[TRAINED].parameters[self.in_reference])
         found = {name: relative(fit.parameters, reference) for name, fit in fits.items()}
         return {
-            name: Found(each[:, :3], each[:, 3], fits[name].deviations)
+            name: Found(each[:, :3], each[:, 3], np.sqrt(fits[name].deviations ** 2 + of_reference))
             for name, each in found.items()
         }
 
