@@ -236,7 +236,8 @@ class Pattern(Counted):
         """Return the counts to expect."""
         background = ops.exp(ops.matmul(ops.cast(self.basis, "float32"), self.log_background))
         discs = self._discs(parameters)
-        return ops.expand_dims(discs + background + LEAST, -1)
+        # A disc's edge, linear between tabulated places, may undershoot 0.
+        return ops.expand_dims(ops.relu(discs + background) + LEAST, -1)
 
     def _discs(self, parameters):
         """Return patterns without background, (n, n_pixels, n_pixels)."""

@@ -177,3 +177,12 @@ def test_scans_are_read_in_chunks(scan, learned, monkeypatch):
     whole = scan.fitted(templates)
     monkeypatch.setattr(module, "PATTERNS_READ", 50)
     np.testing.assert_allclose(scan.fitted(templates).parameters, whole.parameters, atol=1e-7)
+
+
+def test_no_pixel_is_expected_to_count_less_than_nothing(geometry):
+    # A logarithm of it would end the training; without noise some pixels expect next to nothing.
+    model = template_network(geometry)
+    pattern = model.get_layer("pattern")
+    pattern.log_background.assign(np.full(pattern.log_background.shape, -30.0))
+    parameters = np.random.default_rng(0).uniform(-0.02, 0.02, (50, 4)).astype(np.float32)
+    assert model.predict_on_batch(parameters).min() > 0
