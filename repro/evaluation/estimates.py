@@ -44,7 +44,10 @@ class Sample:
     def spread(self) -> float:
         """Standard deviation over seeds; NaN for a single one."""
         values = list(self.values.values())
-        return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+        if len(values) < 2:
+            return math.nan
+        # Rounding of the mean would leave 1e-16 of equal values.
+        return float(np.std(values, ddof=1)) if min(values) < max(values) else 0.0
 
     @property
     def interval(self) -> Interval | None:

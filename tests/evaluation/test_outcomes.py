@@ -2,7 +2,12 @@ import numpy as np
 import pytest
 
 from repro.errors import ReproError
-from repro.evaluation.estimates import independent_answers, jeffreys_interval, metric_values
+from repro.evaluation.estimates import (
+    Sample,
+    independent_answers,
+    jeffreys_interval,
+    metric_values,
+)
 from repro.evaluation.outcomes import best_record, judge, outcomes_by_scale
 
 TIGHT = [-0.0005, 0.0, 0.0005]
@@ -328,3 +333,9 @@ def test_records_of_two_studies_are_refused(make_claim, make_record):
     records = [make_record({"mae": [0.1]}), make_record({"mae": [0.1]}, study="strain_ae")]
     with pytest.raises(ReproError, match="its own study"):
         judge(make_claim(), records)
+
+
+def test_seeds_that_agree_have_no_spread_at_all():
+    # Not the 1e-16 that rounding of their mean leaves, which a table would show.
+    assert Sample({0: 0.998, 1: 0.998, 2: 0.998}).spread == 0
+    assert np.isnan(Sample({0: 0.998}).spread)
