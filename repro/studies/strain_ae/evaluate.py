@@ -1,0 +1,438 @@
+"""How well strain and rotation are found, at grains that were trained on and at others.
+
+``trained/`` is the scan that the networks saw, as the paper judges them; ``new_noise/`` the same
+grains counted anew; ``unseen/`` other grains of other strains; ``smooth/`` strain and rotation that
+change smoothly. ``mae`` counts all positions, as published; ``rms`` only those within a grain.
+``limit/`` is the precision that no unbiased reading of one pattern can pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from repro.evaluation.metrics import Evaluation, Metric, higher, in_stages, lower, neither
+from repro.evaluation.resampling import Resampled, Resampling
+from repro.imaging.geometry import resized
+from repro.studies.strain_ae.baselines import BASELINES, Setting
+from repro.studies.strain_ae.fit import WITHIN, relative
+from repro.studies.strain_ae.lattice import COMPONENTS, SIXTH, deformation, sixfold
+from repro.studies.strain_ae.limit import standard_deviations
+from repro.studies.strain_ae.masks import RING_2, ring
+from repro.studies.strain_ae.model import base_of, finding_network
+from repro.studies.strain_ae.recipe import STRAIN, TEMPLATES, Positions, parameters_of
+from repro.studies.strain_ae.scans import REFERENCE_ROTATION
+from repro.studies.strain_ae.simulate import NOISE_FREE, Simulation
+from repro.studies.strain_ae.strain import (
+    Found,
+    circular_mean,
+    consistent_strain,
+    published_strain,
+    stretches,
+)
+from repro.studies.strain_ae.templates import templates_of
+from repro.study import Trained
+
+if TYPE_CHECKING:
+    import keras
+
+Metrics = dict[str, Metric]
+Arrays = dict[str, np.ndarray]
+Answers = tuple[Metrics, Arrays]
+
+TRAINED = "trained"
+SCAN_NAMES = {"published": "new_noise", "polycrystal": "unseen", "smooth": "smooth"}
+REFERENCE_ROWS, REFERENCE_COLUMNS = (30, 60), (10, 40)  # published window [scan pixels]
+UNITS = dict(zip(COMPONENTS, ("1", "1", "1", "degrees"), strict=True))
+OUTLIER = 5.0  # errors beyond this many times the limit
+BASE_RING = (50.0, 85.0)  # where bases are compared: rings 2 and 3 [published pixels]
+COMPARED = ("mae", "rms", "displacement")  # errors of the baselines too
+READ_AT_ONCE = 256  # patterns
+SHOWN = 64  # most positions along a side that are kept for the figures
+
+
+def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluation:
+    """Measure strain and rotation on every scan of the test split, and on the trained one."""
+    bench = Bench(trained)
+    stages = [errors_stage, slope_stage, limit_stage, baseline_stage]
+    stages.append(interval_stage if trained.variant == "improved" else base_stage)
+    return in_stages(stages, bench, progress).defined()
+
+
+@dataclass(frozen=True)
+class ScanErrors:
+    """The positions of one scan, what is true there and what was found.
+
+    Parameters
+    ----------
+    name : str
+        Which scan, such as ``"unseen"``.
+    n_columns : int
+        Positions of a row.
+    true : numpy.ndarray
+        ``(n, 4)``: strain [1] and rotation [degrees].
+    reading : Found
+        What was found.
+    unit : numpy.ndarray
+        ``(n,)`` what errs alike: the grain; the row where there are no grains.
+    within : numpy.ndarray
+        ``(n,)`` bool: the beam meets one crystal only.
+    split : str
+        The split that the scan is of.
+    """
+
+    name: str
+    n_columns: int
+    true: np.ndarray
+    reading: Found
+    unit: np.ndarray
+    within: np.ndarray
+    split: str
+
+    @property
+    def found(self) -> np.ndarray:
+        """What was found, ``(n, 4)``, as `true`."""
+        return self.reading.components
+
+    @cached_property
+    def errors(self) -> np.ndarray:
+        """Found less true, ``(n, 4)``; rotations by the six-fold lattice."""
+        errors = self.found - self.true
+        turns = np.rad2deg(sixfold(np.deg2rad(errors[:, 3])))
+        return np.concatenate([errors[:, :3], turns[:, None]], axis=1)
+
+    def resampling(self, chosen: np.ndarray) -> Resampling:
+        """Return draws of the grains that chosen positions are of."""
+        return Resampling("grain", self.unit[chosen], self.split)
+
+
+class Bench:
+    """The scans, and what is found in them."""
+
+    def __init__(self, trained: Trained):
+        self.trained, self.dataset = trained, trained.dataset
+        self.positions = Positions(trained.dataset)
+        self.simulation = Simulation(**trained.dataset.spec.parameters)
+
+    @cached_property
+    def rows(self) -> dict[str, np.ndarray]:
+        """The rows of every scan by name."""
+        test, kinds = self.dataset.rows("test"), self.simulation.scans
+        scans = self.dataset.array("scan")[test]
+        named = {SCAN_NAMES[kinds[number]]: test[scans == number] for number in np.unique(scans)}
+        return {TRAINED: self.dataset.rows("train"), **named}
+
+    @cached_property
+    def scans(self) -> dict[str, ScanErrors]:
+        """Every scan by name."""
+        read = {
+            "faithful": partial(self.from_network, published_strain),
+            "corrected": partial(self.from_network, consistent_strain),
+            "improved": self.from_fit,
+        }[self.trained.variant]
+        return {name: self.scan(name, found) for name, found in read().items()}
+
+    def from_network(self, strain_of: Callable) -> dict[str, Found]:
+        """Return what the second stage finds in every scan."""
+        parameters = self.parameters
+        reference = parameters[TRAINED][self.in_reference]
+        return {name: strain_of(found, reference) for name, found in parameters.items()}
+
+    @cached_property
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Scale, shear and rotation that the second stage finds in every scan, ``(n, 4)``."""
+        finding, stage = finding_network(self.network), self.trained.tasks[STRAIN].context
+        return {
+            name: parameters_of(finding, stage, self.positions.of_rows(rows))
+            for name, rows in self.rows.items()
+        }
+
+    @property
+    def network(self) -> keras.Model:
+        """The second stage."""
+        return self.trained.models[STRAIN]
+
+    def from_fit(self) -> dict[str, Found]:
+        """Return what is found in every scan with the templates that were learned."""
+        templates = templates_of(self.trained.models[TEMPLATES])
+        scan = self.trained.tasks[TEMPLATES].context
+        fits = {
+            name: replace(scan, numbers=self.positions.of_rows(rows))
+            .fitted(templates)
+            .calibrated(templates, self.trained.seed)
+            for name, rows in self.rows.items()
+        }
+        window = fits[TRAINED].deviations[self.in_reference]
+        of_reference = np.mean(window**2, axis=0) / len(window)
+        reference = middle_of(fits[TRAINED].parameters[self.in_reference])
+        found = {name: relative(fit.parameters, reference) for name, fit in fits.items()}
+        return {
+            name: Found(each[:, :3], each[:, 3], np.sqrt(fits[name].deviations ** 2 + of_reference))
+            for name, each in found.items()
+        }
+
+    @cached_property
+    def in_reference(self) -> np.ndarray:
+        """Which positions of the trained scan are in the unstrained window, ``(n,)`` bool.
+
+        Where the scan is too coarse to have one there, the nearest.
+        """
+        rows = self.simulation.row_places[self.rows[TRAINED] % self.simulation.n_rows]
+        columns = self.simulation.column_places
+        apart = [
+            np.maximum(np.maximum(low - at, at - (high - 1)), 0)
+            for at, (low, high) in ((rows, REFERENCE_ROWS), (columns, REFERENCE_COLUMNS))
+        ]
+        away = np.hypot(apart[0][:, None], apart[1]).ravel()
+        return away == away.min()
+
+    def read_by(self, read: Callable, name: str, setting: Setting) -> tuple[np.ndarray, np.ndarray]:
+        """Return strain and rotation of a scan by a baseline, read in pieces."""
+        positions = self.positions.of_rows(self.rows[name])
+        pieces = np.array_split(positions, max(1, -(-len(positions) // READ_AT_ONCE)))
+        parts = [read(self.positions.of("patterns", piece), setting) for piece in pieces]
+        return tuple(np.concatenate(values) for values in zip(*parts, strict=True))
+
+    def scan(self, name: str, found: Found) -> ScanErrors:
+        """Return a scan with what was found there."""
+        positions = self.positions.of_rows(self.rows[name])
+        row = positions // self.positions.n_columns
+        true, rotation, share, grain = (
+            self.positions.of(variable, positions)
+            for variable in ("strain", "rotation", "share", "grain")
+        )
+        return ScanErrors(
+            name,
+            self.positions.n_columns,
+            np.concatenate([true, rotation[:, None]], axis=1),
+            found,
+            row if name == "smooth" else grain,
+            share == 1,
+            "train" if name == TRAINED else "test",
+        )
+
+
+def middle_of(parameters: np.ndarray) -> np.ndarray:
+    """Return the mean of fitted parameters ``(n, 4)``, rotations averaged on the circle."""
+    return np.append(parameters[:, :3].mean(axis=0), circular_mean(parameters[:, 3], SIXTH))
+
+
+# ---- errors
+
+
+def errors_stage(bench: Bench) -> Answers:
+    """Measure errors of every scan: of all positions, and of those within a grain."""
+    metrics, arrays = {}, {}
+    for scan in bench.scans.values():
+        metrics |= errors_of(scan)
+        arrays |= maps_of(scan)
+    return metrics, arrays
+
+
+def errors_of(scan: ScanErrors) -> Metrics:
+    """Return MAE over all positions and rms, bias and spread within grains, of each component."""
+    everywhere = np.ones(len(scan.errors), bool)
+    at_all, inside = scan.resampling(everywhere), scan.resampling(scan.within)
+    metrics: Metrics = {}
+    for place, component in enumerate(COMPONENTS):
+        errors, unit = scan.errors[:, place], UNITS[component]
+        within = errors[scan.within]
+        bias, spread = bias_and_spread(within, scan.unit[scan.within])
+        about = f"of {component} found in the scan {scan.name}"
+        metrics |= {
+            f"{scan.name}/mae/{component}": lower(
+                at_all.mean(np.abs(errors)), f"mean error {about}, all positions", unit
+            ),
+            f"{scan.name}/rms/{component}": lower(
+                root(inside.mean(within**2)),
+                f"root mean square error {about}, positions within a grain",
+                unit,
+            ),
+            f"{scan.name}/bias/{component}": lower(
+                bias, f"root mean square over grains of the mean error {about}", unit
+            ),
+            f"{scan.name}/spread/{component}": lower(
+                spread, f"standard deviation about the grain's mean {about}", unit
+            ),
+        }
+    displacement = RING_2 * np.sqrt(norms(scan.errors[scan.within]) / 2)
+    metrics[f"{scan.name}/displacement"] = lower(
+        root(inside.mean(displacement**2)),
+        f"root mean square shift of the second ring's discs by the errors, scan {scan.name}, "
+        "positions within a grain",
+        "pixels",
+    )
+    return metrics
+
+
+def norms(errors: np.ndarray) -> np.ndarray:
+    """Return the squared Frobenius norm of the error of the deformation, ``(n,)``."""
+    xx, yy, xy, degrees = errors.T
+    turn = np.deg2rad(degrees)
+    return xx**2 + yy**2 + (xy - turn) ** 2 + (xy + turn) ** 2
+
+
+def bias_and_spread(errors: np.ndarray, grain: np.ndarray) -> tuple[float, float]:
+    """Return the rms over grains of their mean error, and the rms departure from that mean."""
+    _, place, count = np.unique(grain, return_inverse=True, return_counts=True)
+    means = np.bincount(place, errors) / count
+    return float(np.sqrt(np.mean(means**2))), float(np.sqrt(np.mean((errors - means[place]) ** 2)))
+
+
+def root(squares: Resampled) -> Resampled:
+    """Return the root of a mean square, resample by resample."""
+    return replace(squares, values=np.sqrt(squares.values))
+
+
+def maps_of(scan: ScanErrors) -> Arrays:
+    """Return the maps that the figures show, ``(rows, columns, 4)``."""
+    every = max(1, scan.n_columns // SHOWN)
+    shape = (-1, scan.n_columns, len(COMPONENTS))
+    return {
+        f"{scan.name}_{kind}": values.reshape(shape)[::every, ::every].astype(np.float32)
+        for kind, values in (("true", scan.true), ("found", scan.found), ("error", scan.errors))
+    } | {f"{scan.name}_within": scan.within.reshape(-1, scan.n_columns)[::every, ::every]}
+
+
+# ---- does it measure strain, or recall grains?
+
+
+def slope_stage(bench: Bench) -> Answers:
+    """Fit lines to what was found against what is true: shrinkage shows as a slope below 1."""
+    metrics: Metrics = {}
+    for name, scan in bench.scans.items():
+        drawn = scan.resampling(scan.within)
+        for place, component in enumerate(COMPONENTS):
+            true = scan.true[scan.within, place]
+            found = true + scan.errors[scan.within, place]
+            metrics[f"{name}/slope/{component}"] = neither(
+                slope(drawn, true, found),
+                f"slope of {component} found on the true one, scan {name}, within grains",
+            )
+    return metrics, {}
+
+
+def slope(drawn: Resampling, true: np.ndarray, found: np.ndarray) -> Resampled:
+    """Return the slope of the line through what was found against what is true."""
+    sums = drawn.sums(np.stack([np.ones(len(true)), true, found, true * found, true**2], axis=1))
+    n, x, y, xy, xx = sums.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return replace(drawn.mean(true), values=(n * xy - x * y) / (n * xx - x * x))
+
+
+# ---- the limit
+
+
+def limit_stage(bench: Bench) -> Answers:
+    """Hold the errors against the Cramér-Rao bound of one pattern."""
+    if bench.simulation.noise == NOISE_FREE:
+        return {}, {}
+    metrics: Metrics = {}
+    for name, scan in bench.scans.items():
+        true = scan.true[scan.within]
+        distinct, place = np.unique(true, axis=0, return_inverse=True)
+        distinct, place = thinned(distinct, place)
+        rotation = np.deg2rad(distinct[:, 3]) + REFERENCE_ROTATION
+        limits = standard_deviations(bench.simulation, distinct[:, :3], rotation)
+        limits = limits * np.array([1, 1, 1, np.rad2deg(1)])
+        bound = np.sqrt(np.mean(limits[place] ** 2, axis=0))
+        inside = scan.resampling(scan.within)
+        for i, component in enumerate(COMPONENTS):
+            errors = scan.errors[scan.within, i]
+            outliers = np.abs(errors) > OUTLIER * bound[i]
+            ratio = root(inside.mean(errors**2))
+            metrics |= {
+                f"limit/{name}/{component}": neither(
+                    bound[i],
+                    f"Cramér-Rao bound of {component} of one pattern, scan {name}",
+                    UNITS[component],
+                ),
+                f"{name}/over_limit/{component}": lower(
+                    replace(ratio, values=ratio.values / bound[i]),
+                    f"root mean square error of {component} over the limit, scan {name}",
+                ),
+                f"{name}/outliers/{component}": lower(
+                    inside.mean(outliers),
+                    f"share of positions with {component} off by five times the limit, scan {name}",
+                ),
+            }
+    return metrics, {}
+
+
+def thinned(distinct: np.ndarray, place: np.ndarray, most: int = 24):
+    """Return at most so many of the distinct rows, and the places of positions among them."""
+    every = max(1, -(-len(distinct) // most))
+    return distinct[::every], np.minimum(place.ravel() // every, len(distinct[::every]) - 1)
+
+
+# ---- other means, and what ours says of itself
+
+
+def baseline_stage(bench: Bench) -> Answers:
+    """Read the same patterns by classical means, which learn nothing."""
+    setting = Setting.of(bench.simulation.detector)
+    metrics: Metrics = {}
+    for baseline, read in BASELINES.items():
+        trained = Found(*bench.read_by(read, TRAINED, setting))
+        zero = middle_of(trained.parameters[bench.in_reference])
+        for name in bench.rows.keys() - {TRAINED}:
+            found = relative(Found(*bench.read_by(read, name, setting)).parameters, zero)
+            errors = errors_of(bench.scan(name, Found(found[:, :3], found[:, 3])))
+            metrics |= {
+                f"{baseline}/{metric}": replace(m, definition=f"{m.definition}, by {baseline}")
+                for metric, m in errors.items()
+                if metric.split("/")[1] in COMPARED
+            }
+    return metrics, {}
+
+
+def interval_stage(bench: Bench) -> Answers:
+    """Count how often the stated 90 % intervals hold the truth."""
+    metrics: Metrics = {}
+    for name, scan in bench.scans.items():
+        inside = scan.resampling(scan.within)
+        reach = WITHIN * scan.reading.deviations * [1, 1, 1, np.rad2deg(1)]
+        holds = np.abs(scan.errors) <= reach
+        for place, component in enumerate(COMPONENTS):
+            metrics[f"{name}/coverage/{component}"] = neither(
+                inside.mean(holds[scan.within, place]),
+                f"share of positions whose 90 % interval holds {component}, scan {name}",
+            )
+    return metrics, {}
+
+
+# ---- the base
+
+
+def base_stage(bench: Bench) -> Answers:
+    """Hold the learned base against the pattern that it should be, without noise."""
+    base = base_of(bench.network)
+    true = true_base(bench)
+    where = ring(len(base), *BASE_RING) > 0
+    alike = float(np.corrcoef(base[where], true[where])[0, 1])
+    rows = bench.rows[TRAINED]
+    mean = bench.dataset.array("patterns")[rows].mean(axis=(0, 1)) / bench.positions.unit
+    size = min(len(base), 100)
+    arrays = {
+        name: resized(image, size, size)
+        for name, image in (("base_learned", base), ("base_true", true), ("base_mean", mean))
+    }
+    about = "correlation of the learned base with the pattern it should be, rings 2 and 3"
+    return {"base/correlation": higher(alike, about)}, arrays
+
+
+def true_base(bench: Bench) -> np.ndarray:
+    """Return the pattern, without noise, of which the reference is the transformed copy."""
+    reference = bench.parameters[TRAINED][bench.in_reference]
+    middle = np.median(reference, axis=0)[None]
+    angle = middle[0, 3]
+    cosine, sine = np.cos(angle), np.sin(angle)
+    maps = stretches(middle)[0] @ np.array([[cosine, -sine], [sine, cosine]])
+    back = np.linalg.inv(maps)[::-1, ::-1]  # from (x, y) to (row, column)
+    reference = deformation(np.zeros((1, 3)), np.array([REFERENCE_ROTATION]))[0]
+    expected = bench.simulation.expected((back @ reference)[None, None], np.ones((1, 1)))[0]
+    return expected / bench.positions.unit

@@ -1,0 +1,387 @@
+"""CC-ST-AE, the cycle-consistent spatial transforming autoencoder.
+
+An encoder finds scale, shear and rotation of a pattern; a decoder holds the base, the pattern that
+all others are transformed copies of. A pattern that is transformed must equal the base, and the
+base transformed back must equal the pattern. No label takes part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers, ops
+
+from repro.layers.pytorch import convolution, dense, pytorch_initializers
+from repro.layers.sampling import AffineSampler, Resize, compose, inverse
+
+N_LATENT = 20
+COARSE = 5  # pixels along each side of the encoder's last map and the decoder's first
+N_RAW = 5  # two scales, rotation, shear, and the masks' intensity, 1 in all published settings
+SCALE_LIMIT, SHEAR_LIMIT, RESIDUAL_LIMIT = 0.05, 0.1, 0.1  # [1], [1], [rad]
+PARAMETERS = ("scale_x", "scale_y", "shear", "rotation")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The network's size.
+
+    Parameters
+    ----------
+    n_pixels : int
+        Pixels along each side of the patterns: five times the product of `pools`.
+    pools : tuple of int
+        Windows of the encoder's poolings; in reverse order the decoder's enlargements.
+    width : int
+        Channels of every convolution.
+    n_bases : int
+        Bases that patterns are sorted into.
+    """
+
+    n_pixels: int
+    pools: tuple[int, ...]
+    width: int = 128
+    n_bases: int = 1
+
+
+PUBLISHED = Architecture(n_pixels=200, pools=(5, 4, 2))
+
+
+# ---- encoder and decoder
+
+
+def encoder(images, architecture: Architecture):
+    """Return the code of images, ``(n, 20)`` of ``(n, n_pixels, n_pixels, 1)``."""
+    x = convolution(images, architecture.width, 3, padding="same")
+    for window in architecture.pools:
+        x = _single_block(_residual_block(x))
+        x = layers.MaxPooling2D(window)(x)
+    x = layers.Flatten()(convolution(x, 1, 3, padding="same"))
+    return dense(x, N_LATENT)
+
+
+def decoder(architecture: Architecture) -> keras.Model:
+    """Return the network from a choice ``(n, n_bases)`` to its base, as large as the patterns."""
+    choice = keras.Input((architecture.n_bases,))
+    x = layers.Reshape((COARSE, COARSE, 1))(dense(choice, COARSE**2))
+    x = _single_block(_residual_block(convolution(x, architecture.width, 3, padding="same")))
+    size = COARSE
+    for factor in reversed(architecture.pools):
+        size *= factor
+        x = Resize((size, size), align_corners=True)(x)
+        x = _single_block(_residual_block(x))
+    x = layers.LeakyReLU(0.001, dtype="float32")(convolution(x, 1, 3, padding="same"))
+    return keras.Model(choice, x, name="decoder")
+
+
+def _residual_block(x):
+    """Three convolutions, added to what comes in after the last activation."""
+    y = x
+    for _ in range(2):
+        y = convolution(y, x.shape[-1], 3, padding="same", activation="relu")
+    return layers.Add()([_single_block(y), x])
+
+
+def _single_block(x):
+    """A convolution, normalised over the image, with a gain and a shift a pixel."""
+    n_channels = x.shape[-1]
+    convolve = layers.Conv2D(n_channels, 3, padding="same", **pytorch_initializers(9 * n_channels))
+    y = convolve(x)
+    # What a bias adds the normalisation takes away: its gradient is rounding, of which Adam would
+    # make steps of full size.
+    convolve.bias.trainable = False
+    # Keras takes the variance as a difference of squares, which loses digits far from 0.
+    y = y - ops.mean(y, axis=(1, 2), keepdims=True)
+    y = layers.LayerNormalization(axis=(1, 2), epsilon=1e-5)(y)
+    return layers.Activation("relu")(y)
+
+
+@keras.saving.register_keras_serializable(package="repro.strain_ae")
+class HardChoice(layers.Layer):
+    """The largest of scores as 1, the others as 0; gradients pass as through a softmax alone."""
+
+    def call(self, scores):
+        """Return a choice of the shape of the scores, ``(n, n_choices)``."""
+        n = scores.shape[-1]
+        exponentials = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))
+        probabilities = exponentials / ops.sum(exponentials, axis=-1, keepdims=True)
+        hard = ops.one_hot(ops.argmax(probabilities, axis=-1), n, dtype=probabilities.dtype)
+        return probabilities + ops.stop_gradient(hard - probabilities)
+
+
+@keras.saving.register_keras_serializable(package="repro.strain_ae")
+class Once(layers.Layer):
+    """The first of a batch: what is the same for all need not be computed for each."""
+
+    def call(self, inputs):
+        """Return ``(1, ...)`` of ``(n, ...)``."""
+        return inputs[:1]
+
+    def compute_output_shape(self, shape):
+        """Return the shape of what comes out."""
+        return (1, *shape[1:])
+
+
+# ---- scale, shear and rotation
+
+
+@keras.saving.register_keras_serializable(package="repro.strain_ae")
+class AffineParameters(layers.Layer):
+    """Scale, shear and rotation from the encoder's raw numbers, each within its limits.
+
+    Without a prior the rotation is the raw number where that is above 0, else 0. With one it is
+    the prior and at most 0.1 rad to either side.
+    """
+
+    def __init__(self, **keywords):
+        super().__init__(**{**keywords, "dtype": "float32"})
+
+    def call(self, raw, prior=None):
+        """Return `PARAMETERS`, ``(n, 4)``.
+
+        Parameters
+        ----------
+        raw : tensor
+            ``(n, 5)``: two scales, rotation, shear, and one without effect.
+        prior : tensor, optional
+            Rotation found before, ``(n, 1)`` [rad].
+        """
+        scales = 1 + SCALE_LIMIT * ops.tanh(raw[:, 0:2])
+        shear = SHEAR_LIMIT * ops.tanh(raw[:, 3:4])
+        if prior is None:
+            rotation = ops.relu(raw[:, 2:3])
+        else:
+            rotation = prior + RESIDUAL_LIMIT * ops.tanh(raw[:, 2:3])
+        return ops.concatenate([scales, shear, rotation], axis=1)
+
+
+def stretch_map(parameters):
+    """Return the maps of scale and shear, ``(n, 2, 3)``, x along the columns first."""
+    x, y, shear = (parameters[:, i] for i in range(3))
+    return _linear_map(x, shear, shear, y)
+
+
+def rotation_map(parameters):
+    """Return the maps of the rotation, ``(n, 2, 3)``."""
+    cosine, sine = ops.cos(parameters[:, 3]), ops.sin(parameters[:, 3])
+    return _linear_map(cosine, -sine, sine, cosine)
+
+
+def _linear_map(a, b, c, d):
+    nothing = ops.zeros_like(a)
+    rows = [ops.stack([a, b, nothing], axis=-1), ops.stack([c, d, nothing], axis=-1)]
+    return ops.stack(rows, axis=-2)
+
+
+# ---- the cycle and its loss
+
+
+@dataclass(frozen=True)
+class CycleSettings:
+    """What the loss is made of.
+
+    Parameters
+    ----------
+    enlargement : int
+        How many times finer than the patterns the grid is on which they are compared; 1 samples
+        linearly, more cubically.
+    asymmetry : float
+        What the square of an error counts more where the model is above the data; 1 for alike.
+    base_weight : float
+        Weight of the base's sum of absolute values.
+    scale_weight, shear_weight : float
+        Weights of scale and shear beyond their free ranges.
+    free_scale, free_shear : float
+        Departure of a scale from 1, and shear, that cost nothing.
+    n_masks : int
+        Masks over which errors are averaged.
+    divisor : float
+        What the loss is divided by.
+    composed : bool
+        Sample once, by scale, shear and rotation together, instead of once for each.
+    moves_masks : bool
+        Compare the base transformed back under masks that are transformed alike.
+    """
+
+    enlargement: int
+    asymmetry: float
+    base_weight: float
+    scale_weight: float
+    shear_weight: float
+    free_scale: float = 0.03
+    free_shear: float = 0.03
+    n_masks: int = 1
+    divisor: float = 1.0
+    composed: bool = False
+    moves_masks: bool = False
+
+
+MASKS = "masks"
+MOST_SQUARED, MOST_ABSOLUTE = 1.5, 3.0  # beyond, absolute errors; beyond, no gradient of the data
+
+
+@keras.saving.register_keras_serializable(package="repro.strain_ae")
+class CycleLoss(layers.Layer):
+    """Adds to the loss how far patterns and base, each transformed into the other, are apart.
+
+    Parameters
+    ----------
+    settings : CycleSettings or dict
+        What the loss is made of.
+    """
+
+    def __init__(self, settings: CycleSettings | dict, **keywords):
+        super().__init__(**{**keywords, "dtype": "float32"})
+        is_read = isinstance(settings, dict)
+        self.settings = CycleSettings(**settings) if is_read else settings
+        kind = "bilinear" if self.settings.enlargement == 1 else "bicubic"
+        self.sample = AffineSampler(kind, dtype="float32")
+        self.sample_mask = AffineSampler("bilinear", dtype="float32")
+
+    def build(self, parameters_shape, images_shape, base_shape):
+        """Make the masks, which are no weights; all is looked at until they are set."""
+        size = images_shape[1] * self.settings.enlargement
+        self.size = (size, size)
+        self.enlarge = Resize(self.size, "bicubic", dtype="float32")
+        self.masks = self.add_weight(
+            name=MASKS,
+            shape=(self.settings.n_masks, *self.size),
+            initializer="ones",
+            trainable=False,
+            autocast=False,
+        )
+
+    def call(self, parameters, images, base):
+        """Return the parameters as they are, and add the loss.
+
+        Parameters
+        ----------
+        parameters : tensor
+            `PARAMETERS`, ``(n, 4)``.
+        images : tensor
+            Patterns, ``(n, n_pixels, n_pixels, 1)``.
+        base : tensor
+            ``(n, n_pixels, n_pixels, 1)``, or ``(1, ...)`` if it is the same for all.
+        """
+        if self.settings.enlargement > 1:
+            images, base = self.enlarge(images), self.enlarge(base)
+        to_base, to_images = self.maps(parameters)
+        transformed = self.warped(images, to_base)
+        base_of_each = ops.broadcast_to(base, ops.shape(images))
+        back = self.warped(base_of_each, to_images)
+        masks = self.masks[None, :, :, :, None]
+        pairs = [(transformed - base, masks), (images - back, self.moved(masks, to_images))]
+        free = self.penalties(parameters, base)
+        self.add_loss(self.guarded(pairs, free) / self.settings.divisor)
+        return parameters
+
+    def maps(self, parameters):
+        """Return maps that take patterns to the base, one after the other, and those back."""
+        stretch, rotation = stretch_map(parameters), rotation_map(parameters)
+        if self.settings.composed:
+            both = compose(stretch, rotation)
+            return [both], [inverse(both)]
+        return [stretch, rotation], [inverse(rotation), inverse(stretch)]
+
+    def warped(self, images, maps):
+        """Return images sampled through one map after the other."""
+        for matrices in maps:
+            images = self.sample(images, matrices)
+        return images
+
+    def moved(self, masks, maps):
+        """Return the masks of each pattern, ``(n or 1, n_masks, ..., 1)``, without gradient."""
+        if not self.settings.moves_masks:
+            return masks
+        n = ops.shape(maps[0])[0]
+        stack = ops.transpose(self.masks, (1, 2, 0))
+        stack = ops.broadcast_to(stack[None], (n, *self.size, self.settings.n_masks))
+        for matrices in maps:
+            stack = self.sample_mask(stack, matrices)
+        hard = ops.cast(stack > 0.5, "float32")
+        return ops.stop_gradient(ops.transpose(hard, (0, 3, 1, 2))[..., None])
+
+    def guarded(self, pairs, free):
+        """Return the loss with the published rails against errors that are too large."""
+        squared = sum(self.mean_under(self.squared(error), masks) for error, masks in pairs) + free
+        absolute = sum(self.mean_under(ops.abs(error), masks) for error, masks in pairs) + free - 1
+        n = self.settings.n_masks
+        large = ops.where(absolute > MOST_ABSOLUTE * n, free + MOST_ABSOLUTE, absolute)
+        return ops.where(squared > MOST_SQUARED * n, large, squared)
+
+    def squared(self, error):
+        """Return squared errors, data less model, heavier where the model is above the data."""
+        weight = ops.where(error > 0, 1.0, self.settings.asymmetry)
+        return weight * ops.square(error)
+
+    def mean_under(self, errors, masks):
+        """Return the sum over masks of the mean under each, averaged over patterns."""
+        counted = ops.sum(masks, axis=(2, 3, 4))
+        under = ops.sum(errors[:, None] * masks, axis=(2, 3, 4)) / ops.maximum(counted, 1)
+        return ops.sum(ops.mean(under, axis=0))
+
+    def penalties(self, parameters, base):
+        """Return what base, scale and shear cost, once for each mask."""
+        s = self.settings
+        scales = ops.relu(ops.abs(parameters[:, :2] - 1) - s.free_scale)
+        shears = ops.relu(ops.abs(parameters[:, 2]) - s.free_shear)
+        size = ops.sum(ops.abs(base)) / ops.cast(ops.shape(base)[0], "float32")
+        cost = s.base_weight * size
+        cost = cost + s.scale_weight * ops.sum(ops.mean(scales, axis=0))
+        return s.n_masks * (cost + s.shear_weight * ops.mean(shears))
+
+    def compute_output_shape(self, parameters_shape, images_shape, base_shape):
+        """Return the shape of the parameters."""
+        return parameters_shape
+
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal layer."""
+        return {**super().get_config(), "settings": vars(self.settings)}
+
+
+def cycle_network(
+    architecture: Architecture, settings: CycleSettings, has_prior: bool
+) -> keras.Model:
+    """Return the network from patterns to `PARAMETERS`, ``(n, 4)``, with its loss.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Its size.
+    settings : CycleSettings
+        Its loss.
+    has_prior : bool
+        Whether rotations that were found before go in too: the second stage.
+    """
+    size = architecture.n_pixels
+    inputs = {"patterns": keras.Input((size, size, 1), name="patterns")}
+    if has_prior:
+        inputs["prior"] = keras.Input((1,), name="prior")
+    code = encoder(inputs["patterns"], architecture)
+    choice = HardChoice(name="choice")(_scores(code, architecture.n_bases))
+    raw = dense(layers.Concatenate()([code, choice]), N_RAW, dtype="float32")
+    found = AffineParameters(name="parameters")(raw, *([inputs["prior"]] if has_prior else []))
+    base = decoder(architecture)(Once()(choice) if architecture.n_bases == 1 else choice)
+    answer = CycleLoss(settings, name="cycle")(found, inputs["patterns"], base)
+    return keras.Model(inputs, answer)
+
+
+def _scores(code, n_bases: int):
+    """Return what bases are chosen by, ``(n, n_bases)``; with one there is nothing to learn."""
+    score = layers.Dense(n_bases, **pytorch_initializers(N_LATENT))
+    normalise = layers.LayerNormalization(epsilon=1e-5)
+    scores = normalise(score(code))
+    score.trainable = normalise.trainable = n_bases > 1
+    return scores
+
+
+def finding_network(network: keras.Model) -> keras.Model:
+    """Return the part of a `cycle_network` that finds `PARAMETERS`, without base and loss."""
+    return keras.Model(network.inputs, network.get_layer("parameters").output)
+
+
+def base_of(network: keras.Model, number: int = 0):
+    """Return a base that a `cycle_network` has learned, ``(n_pixels, n_pixels)`` array."""
+    learned = network.get_layer("decoder")
+    choice = ops.one_hot([number], learned.input_shape[-1])
+    return ops.convert_to_numpy(learned(choice))[0, :, :, 0]
