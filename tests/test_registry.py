@@ -42,11 +42,11 @@ TRACED = ("jax", "mixed_bfloat16")
 FEW = {"train": 10, "validation": 2, "test": 2}
 BATCH, N_STEPS, N_STARTS = 2, 5, 4
 # Largest difference between the backends in float32, as a share of the norm of all losses, outputs
-# or weight changes of a network. Measured: losses 1e-7, two roundings, and 8e-6 where nearly uniform
-# images are normalised layer after layer, which magnifies rounding (strain_ae); outputs 2e-6, where
-# large numbers are subtracted; weight changes 3e-5, since Adam divides each gradient by its own size
-# and so moves a weight with a small gradient, whose rounding weighs more, as far as any other. One
-# weight that stayed behind would make 2e-3 of the largest network here.
+# or weight changes of a network. Measured: losses 1e-7, two roundings, and 8e-6 where nearly
+# uniform images are normalised layer after layer (strain_ae), which magnifies rounding; outputs
+# 2e-6, where large numbers are subtracted; weight changes 3e-5, since Adam divides each gradient by
+# its own size and so moves a weight with a small gradient, whose rounding weighs more, as far as
+# any other. One weight that stayed behind would make 2e-3 of the largest network here.
 TOLERANCE = {"loss": 2e-5, "output": 1e-5, "weight": 1e-4}
 REQUIRED = ("tasks", "evaluate", "figures", "captions")
 

@@ -111,6 +111,7 @@ class RunView:
     figures: list[FigureView]
     worst_cases: list[FigureView]
     metric_groups: list[MetricGroup]
+    n_metrics_left_out: int
     deviations: list[str]
     provenance: dict[str, list[tuple[str, str]]]
 
@@ -241,8 +242,8 @@ def run_view(
 ) -> RunView:
     """Gather what the page shows of a record.
 
-    The figures of the experiment that the first claim is about are in the page; of the others,
-    which are many and alike, it names the files.
+    Figures and all metrics of the experiment that the first claim is about are in the page; of the
+    others, which are many and alike, it names the files and shows the metrics behind claims.
     """
     where = relative(path, base)
     embedded = record.experiment == claims[0].experiment
@@ -267,7 +268,8 @@ def run_view(
         curves=curve_views(record, references),
         figures=[view for name, view in figures.items() if name not in worst],
         worst_cases=[figures[name] for name in worst],
-        metric_groups=metric_groups(record, claims),
+        metric_groups=metric_groups(record, claims, embedded),
+        n_metrics_left_out=0 if embedded else len(record.metrics) - n_claimed(record, claims),
         deviations=list(dict.fromkeys([*study.deviations, *record.deviations])),
         provenance=provenance(record),
     )
@@ -390,16 +392,39 @@ def drawn_view(figure: Figure, **texts: str) -> FigureView:
     return FigureView(**texts, uri=data_uri(content, ".svg"), width=width, height=height)
 
 
-def metric_groups(record: Record, claims: list[Claim]) -> list[MetricGroup]:
-    """Group a record's metrics by how their keys begin: baselines first, those of claims last."""
-    patterns = [name.rpartition(":")[2] for claim in claims for name in claim.metrics]
+def metric_groups(
+    record: Record, claims: list[Claim], with_others: bool = True
+) -> list[MetricGroup]:
+    """Group a record's metrics by how their keys begin: baselines first, those of claims last.
+
+    Parameters
+    ----------
+    record : Record
+        The record.
+    claims : list of Claim
+        Those of its study.
+    with_others : bool
+        Whether metrics that no claim is about are shown too.
+    """
     groups: dict[str, list[MetricView]] = {}
     for name, metric in record.metrics.items():
-        claimed = any(names_metric(pattern, name) for pattern in patterns)
-        group = BEHIND_CLAIMS if claimed else group_name(name)
-        groups.setdefault(group, []).append(metric_view(name, metric, len(record.seeds)))
+        claimed = is_claimed(name, claims)
+        if claimed or with_others:
+            group = BEHIND_CLAIMS if claimed else group_name(name)
+            groups.setdefault(group, []).append(metric_view(name, metric, len(record.seeds)))
     views = [MetricGroup(name, metrics) for name, metrics in groups.items()]
     return sorted(views, key=lambda g: (not g.is_baseline, g.name == BEHIND_CLAIMS, g.name))
+
+
+def n_claimed(record: Record, claims: list[Claim]) -> int:
+    """Return how many metrics of a record claims are about."""
+    return sum(is_claimed(name, claims) for name in record.metrics)
+
+
+def is_claimed(name: str, claims: list[Claim]) -> bool:
+    """Tell whether a claim is about a metric."""
+    patterns = (pattern.rpartition(":")[2] for claim in claims for pattern in claim.metrics)
+    return any(names_metric(pattern, name) for pattern in patterns)
 
 
 def group_name(metric: str) -> str:

@@ -14,7 +14,13 @@ from repro.reporting.opening import summarise, tally
 from repro.reporting.report import render, write_report
 from repro.reporting.tables import claim_rows
 from repro.reporting.titles import run_titles
-from repro.reporting.views import group_name, metric_groups, run_order, timing_text
+from repro.reporting.views import (
+    group_name,
+    metric_groups,
+    n_claimed,
+    run_order,
+    timing_text,
+)
 from repro.study import studies as known_studies
 
 
@@ -253,6 +259,16 @@ def test_metrics_are_grouped_and_none_is_lost(gallery):
     assert names == ["Baseline py4d", "Centre of mass", "Correlation", "Behind the claims"]
     assert sum(len(group.metrics) for group in groups) == len(record.metrics) == 61
     assert group_name("loss") == "Others"
+
+
+def test_of_runs_that_are_many_and_alike_only_metrics_behind_claims_are_shown(gallery):
+    # All of them would make the page too large to send; the record has them, and the page says so.
+    _, entries, studies = gallery
+    record = next(record for _, record in entries if record.study == "strain")
+    claims = studies["strain"].claims.claims
+    (group,) = metric_groups(record, claims, with_others=False)
+    assert group.name == "Behind the claims"
+    assert len(group.metrics) == n_claimed(record, claims) < len(record.metrics)
 
 
 def test_metric_name_is_matched_literally(gallery):
