@@ -155,6 +155,12 @@ def test_info_tells_paper_claims_data_and_deviations(springs):
         assert text in page
 
 
+def test_info_has_no_heading_without_entries(decays):
+    page = done("info", decays)
+    assert "Time constants" in page
+    assert ":\n\n" not in page, "a study that can do no more than it must would show an empty list"
+
+
 def test_sysinfo_names_no_host_and_no_user():
     import getpass
     import platform

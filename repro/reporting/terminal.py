@@ -136,19 +136,21 @@ def study_page(facts: dict[str, Any]) -> str:
         f"{facts['name']}: {facts['title']}",
         f"Paper: {names}, {paper['title']!r}, {paper['venue']} {paper['year']}",
         f"Variants: {', '.join(facts['variants'])}",
-        "What it does:\n" + _bullets(facts["capabilities"].values()),
-        "Presets (samples):\n" + _bullets(_preset_line(*item) for item in data["presets"].items()),
+        _section("What it does", facts["capabilities"].values()),
+        _section("Presets (samples)", (_preset_line(*item) for item in data["presets"].items())),
         f"Experiments: {', '.join(data['experiments'])}",
-        "Data parameters:\n"
-        + _bullets(
-            f"{name} = {with_unit(str(p['value']), p['unit'])}: {p['about']}"
-            for name, p in data["parameters"].items()
+        _section(
+            "Data parameters",
+            (
+                f"{name} = {with_unit(str(p['value']), p['unit'])}: {p['about']}"
+                for name, p in data["parameters"].items()
+            ),
         ),
-        "Claims:\n" + _bullets(map(_claim_line, facts["claims"])),
-        "Deviations:\n" + _bullets([*facts["deviations"], *data["deviations"]]),
-        "Limitations:\n" + _bullets(data["limitations"]),
+        _section("Claims", map(_claim_line, facts["claims"])),
+        _section("Deviations", [*facts["deviations"], *data["deviations"]]),
+        _section("Limitations", data["limitations"]),
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(filter(None, parts))
 
 
 def dataset_facts(dataset: Dataset) -> dict[str, Any]:
@@ -335,8 +337,10 @@ def facts_page(facts: dict[str, Any], indent: str = "") -> str:
     return "\n".join(lines)
 
 
-def _bullets(lines: Iterable[str]) -> str:
-    return "\n".join(f"  - {line}" for line in lines)
+def _section(heading: str, lines: Iterable[str]) -> str:
+    """Return lines under a heading; nothing if there are none."""
+    bullets = [f"  - {line}" for line in lines]
+    return "\n".join([f"{heading}:", *bullets]) if bullets else ""
 
 
 def _claim_line(claim: dict[str, Any]) -> str:
