@@ -1,5 +1,6 @@
 """What the beam meets."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,15 @@ from repro.studies.strain_ae.scans import (
     grain_at,
 )
 
-LABELS = Path(__file__).parents[4] / "shared/refs/strain_ae/labels.npz"
+REFERENCES = os.environ.get("REPRO_REFERENCE_DATA", Path(__file__).parents[4] / "shared" / "refs")
+LABELS = Path(REFERENCES) / "strain_ae" / "labels.npz"
 EVERYWHERE = np.stack(np.meshgrid(np.arange(256.0), np.arange(256.0), indexing="ij"), axis=-1)
 SOME = EVERYWHERE[::8, ::8].reshape(-1, 2)
 
 
-@pytest.mark.skipif(not LABELS.exists(), reason="the published labels are not here")
+@pytest.mark.skipif(
+    not LABELS.exists(), reason="the published labels are not here: set REPRO_REFERENCE_DATA"
+)
 def test_the_table_of_grains_gives_the_published_labels_within_grains():
     labels = np.load(LABELS)
     grains = PUBLISHED_GRAINS[grain_at(PUBLISHED_GRAINS, EVERYWHERE)]
