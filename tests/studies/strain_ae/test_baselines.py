@@ -7,24 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from repro.datasets.spec import load_spec
 from repro.studies.strain_ae import baselines
 from repro.studies.strain_ae.baselines import BASELINES, Setting
 from repro.studies.strain_ae.lattice import deformation, sixfold, turn
 from repro.studies.strain_ae.simulate import Detector, Simulation
 
 SIMULATION = Simulation(
-    n_rows=1,
-    n_columns=1,
-    scans=["published"],
-    probe_radius=0.0,
-    noise=0.0,
-    dose=1e5,
-    n_pixels=200,
-    pixel_size=1.0,
-    beam_offset=0.2,
-    disc_radius=3.7,
-    disc_edge=0.15,
-    first_ring=37.9,
+    **(
+        load_spec("strain_ae").resolve("desk").parameters
+        | {"noise": 0.0, "n_pixels": 200, "pixel_size": 1.0}
+    )
 )
 BINNED = replace(SIMULATION, n_pixels=100, pixel_size=2.0)
 # Largest errors of patterns without noise, strain [1]; rotations may be off by as much [rad].

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from repro.datasets.spec import load_spec
 from repro.errors import ReproError
 from repro.studies.strain_ae.fit import (
     Fit,
@@ -22,20 +23,7 @@ from repro.studies.strain_ae.lattice import PLATEAUS, deformation, sixfold
 from repro.studies.strain_ae.limit import standard_deviations
 from repro.studies.strain_ae.simulate import Simulation
 
-SIMULATION = Simulation(
-    n_rows=1,
-    n_columns=1,
-    scans=["published"],
-    probe_radius=0.0,
-    noise=0.25,
-    dose=1e5,
-    n_pixels=100,
-    pixel_size=2.0,
-    beam_offset=0.2,
-    disc_radius=3.72,
-    disc_edge=0.15,
-    first_ring=37.9,
-)
+SIMULATION = Simulation(**load_spec("strain_ae").resolve("desk").parameters)
 
 
 def true_templates(simulation):

@@ -5,24 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from repro.datasets.spec import load_spec
 from repro.studies.strain_ae.lattice import deformation
 from repro.studies.strain_ae.limit import fisher_information, standard_deviations
 from repro.studies.strain_ae.scans import REFERENCE_ROTATION
 from repro.studies.strain_ae.simulate import Simulation
 
 PUBLISHED = Simulation(
-    n_rows=1,
-    n_columns=1,
-    scans=["published"],
-    probe_radius=0.0,
-    noise=0.25,
-    dose=1e5,
-    n_pixels=200,
-    pixel_size=1.0,
-    beam_offset=0.2,
-    disc_radius=3.72,
-    disc_edge=0.15,
-    first_ring=37.9,
+    **(load_spec("strain_ae").resolve("desk").parameters | {"n_pixels": 200, "pixel_size": 1.0})
 )
 SMALL = replace(PUBLISHED, n_pixels=100, pixel_size=2.0)
 STRAIN = np.array([[0.0, 0.0, 0.0], [0.01, -0.02, 0.005]])
