@@ -70,6 +70,9 @@ Setting = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="A data parameter, or recipe.NAME=VALUE."),
 ]
 Seed = Annotated[int | None, typer.Option(min=0, help="One seed [default: 0].")]
+Networks = Annotated[
+    str | None, typer.Option(metavar="A,B*,...", help="Some networks alone [default: all].")
+]
 Seeds = Annotated[str | None, typer.Option(metavar="0,1,...", help="Several seeds.")]
 Precision = Annotated[
     str | None, typer.Option(help="float32, mixed_bfloat16 or mixed_float16 [default: the recipe].")
@@ -217,6 +220,7 @@ def train(
     seed: Seed = None,
     seeds: Seeds = None,
     settings: Setting = None,
+    networks: Networks = None,
     precision: Precision = None,
     xla: Xla = None,
     deterministic: Deterministic = False,
@@ -239,7 +243,7 @@ def train(
 
     choices = _choices(
         study=study, variant=variant, preset=preset, experiment=experiment, settings=settings,
-        precision=precision, xla=xla, deterministic=deterministic,
+        networks=_names(networks), precision=precision, xla=xla, deterministic=deterministic,
     )  # fmt: skip
     folder = out or _default_folder(choices)
     execution = Execution(workers, devices, timeout, steps, time_budget)
@@ -277,6 +281,7 @@ def run(
     seed: Seed = None,
     seeds: Seeds = None,
     settings: Setting = None,
+    networks: Networks = None,
     precision: Precision = None,
     xla: Xla = None,
     deterministic: Deterministic = False,
@@ -299,7 +304,7 @@ def run(
 
     choices = _choices(
         study=study, variant=variant, preset=preset, experiment=experiment, settings=settings,
-        precision=precision, xla=xla, deterministic=deterministic,
+        networks=_names(networks), precision=precision, xla=xla, deterministic=deterministic,
     )  # fmt: skip
     folder = out or _default_folder(choices)
     execution = Execution(workers, devices, timeout, steps, time_budget)
@@ -574,6 +579,15 @@ def _seeds(seed: int | None, seeds: str | None) -> list[int]:
     if not all(text.isdecimal() for text in texts) or len(set(texts)) < len(texts):
         raise ReproError(f"--seeds {seeds}: write different whole numbers, such as 0,1,2.")
     return [int(text) for text in texts]
+
+
+def _names(networks: str | None) -> tuple[str, ...]:
+    if networks is None:
+        return ()
+    names = tuple(name.strip() for name in networks.split(","))
+    if not all(names):
+        raise ReproError(f"--networks {networks!r}: write names with commas between them.")
+    return names
 
 
 def _default_folder(choices: Choices) -> Path:

@@ -249,6 +249,9 @@ class Study:
     apply : str, optional
         A function that takes a `Trained`, a user's file or folder, and a progress callback, and
         returns what the networks say of it, `Applied`.
+    separable : bool, optional
+        Whether the evaluation also measures some of the networks alone; it then finds the others
+        in no field of `Trained`, and leaves out what it would say of them.
     page : str, optional
         A function that takes a callable which opens a `Trained`, a port and whether to open a
         browser; it serves a web page until Ctrl-C.
@@ -266,6 +269,7 @@ class Study:
     published_curves: str | None = _optional("shows training curves that the authors published")
     archive: str | None = _optional("takes measured samples: --data FILE")
     apply: str | None = _optional("works on a user's own file: repro apply")
+    separable: bool | None = _optional("measures some networks without the others: --networks")
     page: str | None = _optional("answers on a web page: repro serve")
 
     @property

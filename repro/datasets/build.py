@@ -282,8 +282,10 @@ def _reporter(
 
 
 def _follow_parent() -> None:
-    """Make a worker end with its parent, however that ends, and leave Ctrl-C to the parent."""
+    """Make a worker end with its parent, leave Ctrl-C to it, and share a GPU with others."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # JAX would else give most of a GPU's memory to the first worker that computes on it.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
     def end_with_parent() -> None:
         parent_process().join()

@@ -204,11 +204,11 @@ def lacking(claim: Claim, used: dict[str, Record]) -> str:
     claim : Claim
         The claim.
     used : dict
-        The record of each experiment that it reads.
+        The record of each experiment that is looked at.
     """
     for name in claim.metrics:
         experiment, metric = claim.place_of(name)
-        if not metric_values(used[experiment], metric):
+        if experiment in used and not metric_values(used[experiment], metric):
             return f"the record {used[experiment].label} has no metric {metric}"
     return ""
 

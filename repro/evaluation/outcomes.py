@@ -152,14 +152,16 @@ def best_record(
 ) -> Record | None:
     """Return the record of a claim's variant that speaks for an experiment at a preset.
 
-    That which differs from the paper's run in least, then the one in float32, with most seeds, the
-    later in the list.
+    One that has what the claim asks for, which a run of some networks alone may lack; of these that
+    which differs from the paper's run in least, then the one in float32, with most seeds, the later
+    in the list.
     """
 
     def closeness(numbered: tuple[int, Record]) -> tuple:
         place, record = numbered
+        tells = not lacking(claim, {experiment: record})
         differing = differing_fields(claim, experiment, record)
-        return -len(differing), record.in_float32, len(record.seeds), place
+        return tells, -len(differing), record.in_float32, len(record.seeds), place
 
     candidates = [
         (place, record)
@@ -312,6 +314,9 @@ def _what_closes_it(claim: Claim, found: Estimate) -> str:
     runs = claim.reported_runs if claim.kind == "number" else None
     left = math.sqrt(room**2 - reach**2)
     n = _seeds_for(found.of_seeds.spread, left, runs)
+    if n is None and found.of_seeds.borrowed_from:
+        lacking_seeds = _count(FEWEST_SEEDS - found.of_seeds.n, "more seed")
+        return f"{lacking_seeds} to tell the spread at this scale"
     if n is None:
         return f"over {MOST_SEEDS} more seeds at this spread"
     return _count(max(n - found.of_seeds.n, 1), "more seed")

@@ -115,6 +115,8 @@ class PaperRun(BaseModel):
         What is run.
     seeds : list of int
         The seeds that a verdict needs.
+    networks : list of str
+        Which networks alone, as ``--networks`` takes them; empty for all.
     options : list of str
         What else the command says.
     backend : str
@@ -131,6 +133,7 @@ class PaperRun(BaseModel):
     variant: str
     experiment: str
     seeds: list[int] = Field(min_length=1)
+    networks: list[str] = []
     options: list[str] = []
     backend: str = "jax"
     stages: list[PaperStage] = Field(min_length=1)

@@ -157,8 +157,9 @@ class Record(Part):
     What it says of the paper's claims is no part of it, since that also takes the claims and other
     records: see `repro.evaluation.outcomes`.
 
-    The run itself was made by the code of the first entry of ``carried``, if there is one, and
-    otherwise by that of ``hashes.code``. ``accepted_because`` says why it is a baseline record
+    ``chosen_networks`` says which networks alone were trained; it is empty where all were. The run
+    itself was made by the code of the first entry of ``carried``, if there is one, and otherwise by
+    that of ``hashes.code``. ``accepted_because`` says why it is a baseline record
     although it failed a gate.
     """
 
@@ -174,6 +175,7 @@ class Record(Part):
     metrics: dict[str, RecordedMetric] = {}
     curves: dict[str, dict[Seed, dict[str, list[float]]]] = {}
     figures: dict[str, FigureEntry] = {}
+    chosen_networks: list[str] = []
     data: DataEntry | None = None
     networks: dict[str, NetworkEntry] = {}
     hashes: Hashes

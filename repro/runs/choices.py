@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from repro.datasets.spec import ResolvedSpec
 from repro.study import Study, get_study
@@ -57,6 +62,8 @@ class Choices(BaseModel):
         Compile the training step with XLA.
     deterministic : bool
         Only operations that give the same bits each time.
+    networks : tuple of str
+        Which networks are trained and measured, ``*`` standing for any characters; empty for all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +76,15 @@ class Choices(BaseModel):
     precision: str | None = None
     xla: bool | None = None
     deterministic: bool = False
+    networks: tuple[str, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_networks_for_all(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the networks out where all are meant, as runs and hashes of before do."""
+        content = serialize(self)
+        if not self.networks:
+            content.pop("networks", None)
+        return content
 
     @property
     def data_settings(self) -> dict[str, str]:
@@ -104,6 +120,8 @@ class Choices(BaseModel):
         """
         study = get_study(self.study)
         study.check_variant(self.variant)
+        if self.networks:
+            study.check_provides("separable")
         for spec in study.data_specs:
             if self.experiment in spec.experiments:
                 spec.resolve(self.preset, self.experiment, self.data_settings)

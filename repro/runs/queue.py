@@ -6,9 +6,11 @@ import math
 import shlex
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from repro.evaluation.claims import Claim
 from repro.evaluation.paper_runs import PaperRun
 from repro.evaluation.records import Record
 from repro.study import Study, get_study, studies
@@ -120,10 +122,27 @@ def seeds_left(study: str, run: PaperRun, records: Collection[Record]) -> list[i
         seed
         for record in records
         if record.status == "ok"
+        and has_networks(record, run.networks)
         and (record.study, record.variant, record.preset, record.experiment) == kind
         for seed in record.seeds
     }
     return [seed for seed in run.seeds if seed not in done]
+
+
+def has_networks(record: Record, names: Collection[str]) -> bool:
+    """Whether a record is of all networks, or at least of those of some names, ``*`` in them."""
+    if not record.chosen_networks:
+        return True
+    return bool(names) and all(
+        any(fnmatchcase(network, name) for network in record.networks) for name in names
+    )
+
+
+def is_about(claim: Claim, names: Collection[str]) -> bool:
+    """Whether all networks that a claim's protocol names are among those of some names."""
+    asked = {place.split(".")[1] for place in claim.protocol if place.startswith("networks.")}
+    named = asked - {"*"}
+    return not names or all(any(fnmatchcase(n, name) for name in names) for n in named)
 
 
 def facts(runs: list[Wanted]) -> list[dict[str, Any]]:
@@ -151,7 +170,7 @@ def _wanted(
     claims = [
         claim
         for claim in study.claims.claims
-        if (claim.variant, claim.preset, claim.experiment) == kind
+        if (claim.variant, claim.preset, claim.experiment) == kind and is_about(claim, run.networks)
     ]
     return Wanted(
         study=study.name,
@@ -170,6 +189,9 @@ def _wanted(
 def command(study: str, run: PaperRun, seeds: list[int], budget_s: float) -> str:
     """Return the command that does a slice of a run, and goes on when it is given again."""
     words = ["repro", "run", study, "--variant", run.variant, "--preset", PRESET]
-    words += ["--experiment", run.experiment, "--seeds", ",".join(map(str, seeds)), *run.options]
+    words += ["--experiment", run.experiment, "--seeds", ",".join(map(str, seeds))]
+    if run.networks:
+        words += ["--networks", ",".join(run.networks)]
+    words += run.options
     words += ["--time-budget", f"{budget_s:g}", "--out", f"runs/{study}-{run.variant}-{run.id}"]
     return f"KERAS_BACKEND={run.backend} {shlex.join(words)}"

@@ -90,6 +90,7 @@ def assemble(
         metrics=metrics,
         curves=recorded_curves(run.tasks.values(), curves),
         figures=figures,
+        chosen_networks=list(run.choices.networks),
         data=data,
         networks=network_entries(run.tasks.values(), models) if models else {},
         hashes=provenance.hashes(run.study.name, metrics, data, configuration(run), environment),
@@ -297,6 +298,8 @@ def command(run: Run, flags: Flags) -> str:
         words += ["--xla" if choices.xla else "--no-xla"]
     if choices.deterministic:
         words += ["--deterministic"]
+    if choices.networks:
+        words += ["--networks", ",".join(choices.networks)]
     if run.source is not None:
         words += ["--data", run.source]
     if flags.backend == "jax" and flags.world_size > 1:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -128,6 +129,7 @@ class Run:
 
     def _tasks_on(self, dataset: Dataset) -> dict[str, Task]:
         tasks = self.study.list_tasks(self.choices.variant, self.choices.preset, dataset)
+        tasks = chosen(tasks, self.choices.networks)
         changes = self.choices.recipe_changes
         return {t.name: replace(t, recipe=t.recipe.changed(changes)) for t in tasks}
 
@@ -226,6 +228,34 @@ class Run:
         folders = [self.network_folder(seed, task) for seed in self.seeds for task in self.tasks]
         done = [read_json(f / DONE, "train again") for f in folders if (f / DONE).exists()]
         return sorted({finished.get("steps", ONE_BY_ONE) for finished in done})
+
+
+def chosen(tasks: list[Task], names: Collection[str]) -> list[Task]:
+    """Return the tasks of some names, in which ``*`` stands for any characters, and all they need.
+
+    Parameters
+    ----------
+    tasks : list of Task
+        All of a study, each after those it needs.
+    names : collection of str
+        The names; none for all tasks.
+
+    Raises
+    ------
+    ReproError
+        If a name means no task.
+    """
+    if not names:
+        return tasks
+    for name in names:
+        if not any(fnmatchcase(task.name, name) for task in tasks):
+            known = ", ".join(task.name for task in tasks)
+            raise ReproError(f"There is no network {name!r}: choose among {known}.")
+    wanted: set[str] = set()
+    for task in reversed(tasks):
+        if task.name in wanted or any(fnmatchcase(task.name, name) for name in names):
+            wanted |= {task.name, *task.needs}
+    return [task for task in tasks if task.name in wanted]
 
 
 def weights_hash(model: keras.Model) -> str:

@@ -170,8 +170,9 @@ def test_what_a_protocol_does_not_name_of_a_recipe_must_be_at_its_default(make_c
     assert judge(claim, [clipped]).differs.keys() == {"networks.*.recipe.clip_norm"}
 
 
-def in_bfloat16(record):
-    flags = record.environment.flags.model_copy(update={"precision": "mixed_bfloat16"})
+def in_bfloat16(record, tf32=False):
+    update = {"precision": "mixed_bfloat16", "tf32": tf32}
+    flags = record.environment.flags.model_copy(update=update)
     environment = record.environment.model_copy(update={"flags": flags})
     return record.model_copy(update={"environment": environment})
 
@@ -187,6 +188,16 @@ def test_a_precision_counts_as_the_papers_only_where_a_pair_shows_it_harmless(
         outcome = judge(make_claim(), [paper, twin, other])
         assert outcome.verdict == verdict, moved
         assert any("mixed_bfloat16" in note for note in outcome.notes) == bool(verdict)
+
+
+def test_a_pair_in_bfloat16_speaks_for_a_gpu_that_rounds_the_rest_to_tf32(make_claim, make_record):
+    # A processor made the pair, which has no TF32; it keeps more bits than bfloat16 does.
+    on_gpu = in_bfloat16(make_record({"mae": around(0.124)}), tf32=True)
+    twin = make_record({"mae": around(0.38)}, preset="desk")
+    other = in_bfloat16(make_record({"mae": around(0.381)}, preset="desk"))
+    outcome = judge(make_claim(), [on_gpu, twin, other])
+    assert outcome.verdict == "reproduced"
+    assert "mixed_bfloat16" in outcome.notes[-1]
 
 
 def test_what_was_not_run_says_why(make_claim, make_record):

@@ -4,7 +4,8 @@
 ``step_fraction/`` the same as a number. Metrics of the network have plain names; ``linear/``,
 ``total_intensity/``, ``centre_of_mass/`` and ``radial_means/`` before them stand for baselines on
 the same splits, ``ablation_.../`` for what the paper says fails. ``dose_1e+05`` is a number of
-electrons in a pattern; without it patterns are free of noise.
+electrons in a pattern; without it patterns are free of noise. Of a run of some networks alone there
+are the metrics whose networks are all there.
 """
 
 from __future__ import annotations
@@ -56,10 +57,16 @@ Answers = tuple[dict[str, Metric], dict[str, np.ndarray]]
 def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluation:
     """Measure trained networks on the test split, beside all baselines."""
     bench = Bench(trained)
-    stages = [class_stage, step_stage, baseline_stage, picture_stage]
-    if trained.variant == "faithful":
-        stages += [step_fraction_stage, ablation_stage]
-    return in_stages(stages, bench, progress).defined()
+    stages = {
+        class_stage: bench.asks(CLASS_TASK),
+        step_stage: bench.asks_steps("step"),
+        baseline_stage: True,
+        picture_stage: True,
+        step_fraction_stage: bench.asks_steps("step_fraction"),
+        ablation_stage: trained.variant == "faithful",
+    }
+    possible = [stage for stage, is_possible in stages.items() if is_possible]
+    return in_stages(possible, bench, progress).defined()
 
 
 class Bench:
@@ -69,7 +76,7 @@ class Bench:
         self.dataset, self.seed = trained.dataset, trained.seed
         self.models, self.curves = trained.models, trained.curves
         self.questions: dict[str, Question] = {n: t.context for n, t in trained.tasks.items()}
-        self.columns = self.questions[CLASS_TASK].columns
+        self.columns = next(iter(self.questions.values())).columns
         self.rows = {split: self.dataset.rows(split) for split in SPLITS}
         is_mixed = self.columns.simulation.random_split  # of any column, some examples are tested
         tested = np.arange(self.dataset.spec.n_samples) if is_mixed else self.rows["test"]
@@ -88,6 +95,14 @@ class Bench:
         """Return patterns with the counting noise of a dose, the same for the same purpose."""
         return counted(patterns, dose, generator(self.seed, "counting noise", purpose, f"{dose:g}"))
 
+    def asks(self, task: str) -> bool:
+        """Whether a network was trained."""
+        return task in self.questions
+
+    def asks_steps(self, prefix: str) -> bool:
+        """Whether the networks for the step position of all thicknesses were trained."""
+        return all(self.asks(task) for _, task, _ in self.step_tasks(prefix))
+
     def step_tasks(self, prefix: str) -> list[tuple[str, str, np.ndarray]]:
         """Return thickness, task and test examples of the networks for the step position."""
         names = self.columns.thickness_names
@@ -99,7 +114,7 @@ class Bench:
     def task_of(self, prefix: str, thickness: str) -> str:
         """Return the network for a thickness: its own, or the one for all."""
         own = f"{prefix}_{thickness}"
-        return own if own in self.models else prefix
+        return own if self.asks(own) else prefix
 
     def unseen(self, samples: np.ndarray) -> np.ndarray:
         """Tell which samples have a structure that the training split lacks, ``(n,)`` bool."""
@@ -324,7 +339,7 @@ def step_fraction_stage(bench: Bench) -> Answers:
 def ablation_stage(bench: Bench) -> Answers:
     """Measure the published alternatives, and how far each training got."""
     columns, test, metrics = bench.columns, bench.rows["test"], {}
-    for task in (*POOLING, ALL_THICKNESSES, *single_line_tasks(bench)):
+    for task in filter(bench.asks, (*POOLING, ALL_THICKNESSES, *single_line_tasks(bench))):
         question = bench.questions[task]
         examples = question.examples(test)
         hits = bench.ask(task, examples).argmax(axis=1) == question.answers(examples)
@@ -332,12 +347,13 @@ def ablation_stage(bench: Bench) -> Answers:
         drawn = bench.drawn_columns.only(places(examples)[0])
         about = "share of its test examples that are right"
         metrics[f"{task}/accuracy"] = share(hits, about, drawn)
-    of_steps = [ALL_THICKNESSES, *single_line_tasks(bench)]
-    for task in (*of_steps, *(task for _, task, _ in bench.step_tasks("step"))):
+    of_each_thickness = [task for _, task, _ in bench.step_tasks("step")]
+    of_steps = (ALL_THICKNESSES, *single_line_tasks(bench), *of_each_thickness)
+    for task in filter(bench.asks, of_steps):
         left = float(bench.curves[task]["loss"][-1] / LOSS_OF_GUESSING)
         about = "last training loss over that of a network that knows nothing, ln 11"
         metrics[f"{task}/loss_left"] = lower(left, about)
-    for task in (CLASS_TASK, *(task for _, task, _ in bench.step_tasks("step"))):
+    for task in filter(bench.asks, (CLASS_TASK, *of_each_thickness)):
         guessing = np.log(bench.questions[task].n_outputs)
         metrics |= levelled_off(task, np.array(bench.curves[task]["loss"]) / guessing)
     return metrics, {}
@@ -372,7 +388,8 @@ def levelled_off(task: str, losses: np.ndarray) -> dict[str, Metric]:
 def baseline_stage(bench: Bench) -> Answers:
     """Fit linear models to all bins and to simple quantities, one for each thickness."""
     metrics, arrays = {}, {}
-    for kind in ("class", "step"):
+    asked = {"class": bench.asks(CLASS_TASK), "step": bench.asks_steps("step")}
+    for kind in (kind for kind, is_asked in asked.items() if is_asked):
         for method, features in baselines.FEATURES.items():
             found, table = baseline(bench, kind, method, features)
             metrics |= found

@@ -378,7 +378,7 @@ class JaxWaves:
         for readout in self.setting.readouts:
             slices = (a[:, start:readout].T.astype(np.int32) for a in (transmission, shift))
             spectra = self._through_slices(spectra, self.pool, self.propagator, *slices)
-            read.append(self._read_out(spectra))
+            read.append(self._read_out(spectra, self.bins_x, self.bins_y))
             start = readout
         return [jnp.stack(quantity) for quantity in zip(*read, strict=True)]
 
@@ -394,13 +394,12 @@ class JaxWaves:
 
         return jax.lax.scan(one_slice, spectra, (transmission, shift))[0]
 
-    def _bins(self, spectra):
+    @staticmethod  # a method of the object would be compiled anew for every column
+    def _bins(spectra, bins_x, bins_y):
         import jax.numpy as jnp
 
         intensity = jnp.square(spectra.real) + jnp.square(spectra.imag)
-        patterns = jnp.einsum(
-            "bx,lpxy,cy->lpbc", self.bins_x, intensity, self.bins_y, precision="highest"
-        )
+        patterns = jnp.einsum("bx,lpxy,cy->lpbc", bins_x, intensity, bins_y, precision="highest")
         return patterns, intensity.sum(axis=(2, 3))
 
 

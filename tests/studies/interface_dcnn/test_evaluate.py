@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bench import check_metrics, evaluated, trained_of, values
@@ -9,10 +12,12 @@ from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
 from repro.imaging.counting import NOISE_FREE
+from repro.runs.run import chosen
 from repro.studies.interface_dcnn import evaluate
 from repro.studies.interface_dcnn.baselines import FEATURES
 from repro.studies.interface_dcnn.evaluate import Bench
 from repro.studies.interface_dcnn.recipe import CLASS_TASK, POOLING, questions, tasks
+from repro.study import get_study
 
 pytestmark = pytest.mark.slow
 
@@ -106,6 +111,31 @@ def test_networks_that_know_the_truth_are_always_right(evaluation):
     assert measured["step/within_one"] == 1
     assert measured["class/calibration_error"] == measured["step/calibration_error"] == 0
     assert measured["step_fraction/rmse"] == 0
+
+
+def without_sizes(metric):
+    """Return a metric's name without the thickness, which differs between data sets."""
+    return re.sub(r"\d+(?=_A|/)", "N", metric)
+
+
+CLAIMS = {claim.id: claim for claim in get_study(NAME).claims.claims}
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_the_networks_that_a_protocol_names_give_the_claims_metrics(
+    claim, dataset, knowing, curves, evaluation
+):
+    # A verdict would else leave out what moved the number; or a run of these alone give none.
+    named = {place.split(".")[1] for place in claim.protocol if place.startswith("networks.")}
+    whole = trained_of(NAME, "faithful", dataset, knowing, curves)
+    tasks = list(whole.tasks.values())
+    alone = {task.name: task for task in chosen(tasks, sorted(named - {"*"}))}
+    models = {name: knowing[name] for name in alone}
+    measured = evaluated(NAME, replace(whole, tasks=alone, models=models)).metrics
+    places = {claim.place_of(name)[1] for name in claim.metrics}
+    assert {without_sizes(p) for p in places} <= {without_sizes(name) for name in measured}
+    for name, metric in measured.items():
+        assert metric.value == evaluation.metrics[name].value, name
 
 
 def test_a_class_is_never_off_its_position_by_more_than_half_a_class(evaluation):

@@ -11,4 +11,5 @@ STUDY = Study(
     evaluate="evaluate:evaluate",
     figures="figures:figures",
     captions="figures:CAPTIONS",
+    separable=True,
 )

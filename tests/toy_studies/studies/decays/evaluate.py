@@ -7,11 +7,16 @@ from repro.evaluation.resampling import Resampling
 
 
 def evaluate(trained, progress):
-    """Measure the error of the time constant on the test split."""
+    """Measure on the test split the background, and the time constant if there is its network."""
+    metrics, arrays = {}, {}
     rows = trained.dataset.rows("test")
-    x, true = trained.tasks["time_constant"].load(rows)
-    found = trained.models["time_constant"].predict(x, verbose=0)
-    progress(len(x), len(x))
-    errors = Resampling("decay", rows).mean(np.abs(found - true).reshape(len(x), -1).mean(axis=1))
-    error = lower(errors, "Mean |error| over the test split.", "s")
-    return Evaluation({"error": error}, {"true": true, "found": found})
+    for task, metric, unit in (("background", "background", "1"), ("time_constant", "error", "s")):
+        if task in trained.tasks:
+            x, true = trained.tasks[task].load(rows)
+            found = trained.models[task].predict(x, verbose=0)
+            errors = np.abs(found - true).reshape(len(x), -1).mean(axis=1)
+            of_split = Resampling("decay", rows).mean(errors)
+            metrics[metric] = lower(of_split, "Mean |error| over the test split.", unit)
+            arrays = {"true": true, "found": found}
+    progress(len(rows), len(rows))
+    return Evaluation(metrics, arrays)
