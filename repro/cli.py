@@ -349,10 +349,18 @@ def merge(
     quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
-    """Put seeds that were trained in different places into one run, and evaluate it."""
-    _limit_threads(threads)
-    from repro.runs.merging import merge as merge_runs
+    """Put seeds that were trained in different places into one run, and evaluate it.
 
+    Folders that hold a record alone, such as baseline records, give one record.
+    """
+    _limit_threads(threads)
+    from repro.runs.folder import read_run_files
+    from repro.runs.merging import merge as merge_runs
+    from repro.runs.merging_records import merge_records
+
+    if not all(read_run_files(folder) for folder in runs):
+        _print_record(merge_records(runs, out), json)
+        return
     merge_runs(runs, out, data)
     from repro.runs.evaluation import evaluate as evaluate_run
     from repro.runs.run import Run

@@ -28,7 +28,8 @@ WITHOUT_EFFECT = (
     *("evaluation/outcomes.py", "evaluation/paper_runs.py", "evaluation/power.py"),
     *("evaluation/precision_pairs.py", "evaluation/protocol.py", "evaluation/regression.py"),
     *("runs/apply.py", "runs/baselines.py", "runs/reproduce.py"),
-    *("runs/budget.py", "runs/merging.py", "runs/parts.py", "runs/queue.py"),
+    *("runs/budget.py", "runs/merging.py", "runs/merging_records.py", "runs/parts.py"),
+    "runs/queue.py",
     "training/deadline.py",
 )
 # Of a study: what uses a trained run, and which no other file of the study imports.

@@ -10,11 +10,12 @@ from typer.testing import CliRunner
 
 from repro import cli
 from repro.errors import ReproError
-from repro.evaluation.records import read_record
+from repro.evaluation.records import read_record, write_record
 from repro.files import sha256
 from repro.runs import whole
 from repro.runs.choices import Choices
 from repro.runs.merging import merge
+from repro.runs.merging_records import merge_records
 
 pytestmark = pytest.mark.slow
 
@@ -133,3 +134,83 @@ def test_a_copied_folder_of_other_code_is_not_trained_on(copies, springs):
     assert ran.exit_code == 2
     assert "other code than this (training/fit.py)" in ran.stderr
     assert contents(copies[1]) == before
+
+
+# ---- records alone
+
+
+@pytest.fixture
+def records(places, tmp_path):
+    """Folders with what is kept of each seed's run: its record and figures."""
+    folders = []
+    for seed, name in enumerate(("here", "there")):
+        evaluated = shutil.copytree(places / name, tmp_path / f"run-{seed}")
+        CliRunner().invoke(cli.app, ["evaluate", str(evaluated), "-q"])
+        folder = tmp_path / f"springs-seed-{seed}"
+        folder.mkdir()
+        shutil.copy(evaluated / "record.json", folder)
+        shutil.copytree(evaluated / "figures", folder / "figures")
+        folders.append(folder)
+    return folders
+
+
+def test_records_of_single_seeds_say_together_what_the_run_of_both_says(places, records, tmp_path):
+    before = [contents(folder) for folder in records]
+    command = ["merge", *map(str, reversed(records)), "--out", str(tmp_path / "both")]
+    ran = CliRunner().invoke(cli.app, command)
+    assert ran.exit_code == 0, ran.stderr
+    merged = read_record(tmp_path / "both" / "record.json")
+    one = read_record(places / "both" / "record.json")
+    assert merged.seeds == [0, 1]
+    assert {n: m.values for n, m in merged.metrics.items()} == {
+        n: m.values for n, m in one.metrics.items()
+    }
+    for name, metric in merged.metrics.items():
+        if metric.sampled is not None:
+            expected = one.metrics[name].sampled.deviations
+            assert metric.sampled.deviations == pytest.approx(expected, rel=1e-3, abs=1e-9)
+    assert {task: set(seeds) for task, seeds in merged.curves.items()} == {
+        task: set(seeds) for task, seeds in one.curves.items()
+    }
+    assert merged.hashes.code == one.hashes.code
+    assert "--seeds 0,1 " in merged.command
+    assert all("Of seed 0 alone." in figure.caption for figure in merged.figures.values())
+    assert all((tmp_path / "both" / figure.file).exists() for figure in merged.figures.values())
+    assert [contents(folder) for folder in records] == before, "a source was changed"
+
+
+def test_a_seed_that_two_records_have_is_refused(records, tmp_path):
+    with pytest.raises(ReproError, match="Seed 0 is in"):
+        merge_records([records[0], records[0]], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_records_of_different_code_are_refused_by_what_differs(records, tmp_path):
+    path = records[1] / "record.json"
+    record = read_record(path)
+    other = record.hashes.model_copy(update={"code": "0" * 64})
+    write_record(record.model_copy(update={"hashes": other}), path)
+    with pytest.raises(ReproError, match="code"):
+        merge_records(records, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_seed_of_another_machine_is_named(records, tmp_path):
+    path = records[1] / "record.json"
+    record = read_record(path)
+    there = record.environment.model_copy(update={"gpu": "Elsewhere 9000"})
+    write_record(record.model_copy(update={"environment": there}), path)
+    merged = merge_records(records, tmp_path / "run")
+    assert merged.deviations[-1] == "Seed 1 was trained on Elsewhere 9000."
+
+
+def test_figures_stay_those_of_the_first_seed_however_often_records_are_merged(records, tmp_path):
+    merge_records(records, tmp_path / "two")
+    third = shutil.copytree(records[1], tmp_path / "third")
+    record = read_record(third / "record.json")
+    values = {n: m.model_copy(update={"values": {"2": 0.0}}) for n, m in record.metrics.items()}
+    update = {"seeds": [2], "metrics": values, "curves": {key: {} for key in record.curves}}
+    write_record(record.model_copy(update=update), third / "record.json")
+    merged = merge_records([tmp_path / "two", third], tmp_path / "three")
+    assert merged.seeds == [0, 1, 2]
+    assert all(f.caption.endswith(" Of seed 0 alone.") for f in merged.figures.values())
