@@ -69,6 +69,10 @@ Setting = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A data parameter, or recipe.NAME=VALUE."),
 ]
+FileSetting = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="What the study can be told of your file."),
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="One seed [default: 0].")]
 Networks = Annotated[
     str | None, typer.Option(metavar="A,B*,...", help="Some networks alone [default: all].")
@@ -538,6 +542,7 @@ def apply_run(
     data: Annotated[Path, typer.Option(metavar="PATH", help="Your own file or folder.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="A table, .csv, or maps, .h5.")],
     seed: Annotated[int | None, typer.Option(min=0, help="[default: the run's lowest]")] = None,
+    settings: FileSetting = None,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -545,7 +550,7 @@ def apply_run(
     _limit_threads(threads)
     from repro.runs.apply import apply
 
-    for path in apply(folder, data, out, seed, _display(quiet)):
+    for path in apply(folder, data, out, seed, _display(quiet), _pairs(settings)):
         print(path)
 
 
@@ -567,6 +572,10 @@ def main() -> None:
 def _choices(settings: list[str] | None, **chosen: Any) -> Choices:
     from repro.runs.choices import Choices
 
+    return Choices(settings=_pairs(settings), **chosen)
+
+
+def _pairs(settings: list[str] | None) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for text in settings or ():
         key, equals, value = text.partition("=")
@@ -575,7 +584,7 @@ def _choices(settings: list[str] | None, **chosen: Any) -> Choices:
         if key in pairs:
             raise ReproError(f"--set {key}: given twice; give it once.")
         pairs[key] = value
-    return Choices(settings=pairs, **chosen)
+    return pairs
 
 
 def _seeds(seed: int | None, seeds: str | None) -> list[int]:

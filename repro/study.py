@@ -248,7 +248,13 @@ class Study:
         An `Archive`: measured samples can be trained on and judged by.
     apply : str, optional
         A function that takes a `Trained`, a user's file or folder, and a progress callback, and
-        returns what the networks say of it, `Applied`.
+        returns what the networks say of it, `Applied`. Where there are `apply_settings` it takes
+        those that the user gave by their names, as texts.
+    apply_settings : dict
+        What a user can say of a file with ``--set NAME=VALUE``, a phrase each.
+    apply_suffixes : tuple of str
+        How the names of files can end that the results go to: ``.csv`` holds a number an input,
+        ``.h5`` maps too.
     separable : bool, optional
         Whether the evaluation also measures some of the networks alone; it then finds the others
         in no field of `Trained`, and leaves out what it would say of them.
@@ -269,6 +275,8 @@ class Study:
     published_curves: str | None = _optional("shows training curves that the authors published")
     archive: str | None = _optional("takes measured samples: --data FILE")
     apply: str | None = _optional("works on a user's own file: repro apply")
+    apply_settings: Mapping[str, str] = field(default_factory=dict)
+    apply_suffixes: tuple[str, ...] = (".csv", ".h5")
     separable: bool | None = _optional("measures some networks without the others: --networks")
     page: str | None = _optional("answers on a web page: repro serve")
 

@@ -74,19 +74,39 @@ def write_tree(file: h5py.File, spec: ResolvedSpec, axes: dict[str, list[Axis]])
     axes : dict
         The axes of variables, from `find_axes`.
     """
+    units = {name: spec.variables[name].unit for name in axes}
+    write_arrays(file, units, axes, spec.fingerprint)
+
+
+def write_arrays(
+    file: h5py.File, units: dict[str, str], axes: dict[str, list[Axis]], identity: str
+) -> None:
+    """Add a tree to a file with arrays at its top level; without axes there is none.
+
+    Parameters
+    ----------
+    file : h5py.File
+        The file, open for writing, with all arrays.
+    units : dict
+        The unit of each array.
+    axes : dict
+        The axes of each.
+    identity : str
+        What the file's UUID is made of.
+    """
     if not axes:
         return
     file.attrs["emd_group_type"] = "file"
     file.attrs["version_major"] = 1
     file.attrs["version_minor"] = 0
-    file.attrs["UUID"] = str(uuid.uuid5(uuid.NAMESPACE_OID, spec.fingerprint))
+    file.attrs["UUID"] = str(uuid.uuid5(uuid.NAMESPACE_OID, identity))
     file.attrs["authoring_program"] = "repro"
     file.attrs["authoring_user"] = ""
     root = _add_node(file, ROOT, "root", "Root")
     for name, its_axes in axes.items():
         array = _add_node(root, name, "array", "Array")
         array["data"] = file[name]  # a hard link
-        array["data"].attrs["units"] = spec.variables[name].unit
+        array["data"].attrs["units"] = units[name]
         for number, axis in enumerate(its_axes):
             dimension = array.create_dataset(f"dim{number}", data=axis.values)
             dimension.attrs["name"] = axis.name

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import csv
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from repro.datasets.emd import Axis, write_arrays
 from repro.display import SILENT, Display
 from repro.errors import ReproError
 from repro.files import make_folder, replacing
 from repro.runs.folder import run_files_of
 from repro.study import Applied, Quantity, get_study
 
-SUFFIXES = (".csv", ".h5")
+MAP_AXES = ("row", "column")
 
 
 def apply(
-    folder: Path, source: Path, out: Path, seed: int | None = None, display: Display = SILENT
+    folder: Path,
+    source: Path,
+    out: Path,
+    seed: int | None = None,
+    display: Display = SILENT,
+    settings: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Ask a trained run about a user's file, and write what it says.
 
@@ -39,6 +45,8 @@ def apply(
         Which of the run's seeds answers; by default the lowest.
     display : Display
         Where progress and notices go.
+    settings : mapping, optional
+        What the user says of the file, by the names in `Study.apply_settings`.
 
     Returns
     -------
@@ -51,8 +59,9 @@ def apply(
         If there is no such run or file, the study cannot do this, the file is not as it takes it,
         or what would be written exists or has another suffix.
     """
-    _check(folder, source, out, seed)
-    found = _ask(folder, source, seed, display)
+    settings = dict(settings or {})
+    _check(folder, source, out, seed, settings)
+    found = _ask(folder, source, seed, display, settings)
     for notice in found.notices:
         display.announce(notice)
     make_folder(out.parent)
@@ -81,7 +90,10 @@ def write_table(quantities: dict[str, Quantity], out: Path) -> None:
 
 
 def write_maps(quantities: dict[str, Quantity], out: Path) -> None:
-    """Write quantities as HDF5 data sets with the attributes ``unit`` and ``description``."""
+    """Write quantities as HDF5 data sets with the attributes ``unit`` and ``description``.
+
+    Maps are in an EMD 1.0 tree too, by which other microscopy programs find them.
+    """
     with replacing(out) as partial, h5py.File(partial, "w") as file:
         for name, quantity in quantities.items():
             _write_map(file, name, quantity.values, quantity.unit, quantity.about)
@@ -89,16 +101,28 @@ def write_maps(quantities: dict[str, Quantity], out: Path) -> None:
                 for end, values in zip(("low", "high"), quantity.interval, strict=True):
                     about = f"{end} end of the {quantity.level:.0%} interval of {name}"
                     _write_map(file, f"{name}_{end}", values, quantity.unit, about)
+        maps = {name: array for name, array in file.items() if array.ndim == len(MAP_AXES)}
+        axes = {
+            name: [Axis(a, np.arange(n), "") for a, n in zip(MAP_AXES, array.shape, strict=True)]
+            for name, array in maps.items()
+        }
+        write_arrays(file, {n: array.attrs["unit"] for n, array in maps.items()}, axes, out.stem)
 
 
-def _check(folder: Path, source: Path, out: Path, seed: int | None) -> None:
+def _check(
+    folder: Path, source: Path, out: Path, seed: int | None, settings: Mapping[str, str]
+) -> None:
     """Refuse what cannot work, by what is on disk alone."""
     there = {run.seed: run for run in run_files_of(folder)}
     if seed is not None and seed not in there:
         raise ReproError(f"{folder} has no seed {seed}: it has {', '.join(map(str, there))}.")
-    get_study(next(iter(there.values())).choices.study).check_provides("apply")
-    if out.suffix not in SUFFIXES:
-        raise ReproError(f"{out}: give a name that ends in {' or '.join(SUFFIXES)}.")
+    study = get_study(next(iter(there.values())).choices.study)
+    study.check_provides("apply")
+    for name in settings.keys() - study.apply_settings.keys():
+        known = ", ".join(study.apply_settings) or "nothing"
+        raise ReproError(f"--set {name}: of a file {study.name} takes {known}.")
+    if out.suffix not in study.apply_suffixes:
+        raise ReproError(f"{out}: give a name that ends in {' or '.join(study.apply_suffixes)}.")
     if not source.exists():
         raise ReproError(f"There is no file or folder {source}.")
     for path in (out, *out.parent.glob(f"{glob.escape(out.stem)}_*.svg")):
@@ -106,13 +130,15 @@ def _check(folder: Path, source: Path, out: Path, seed: int | None) -> None:
             raise ReproError(f"{path} exists and is never overwritten: choose another name.")
 
 
-def _ask(folder: Path, source: Path, seed: int | None, display: Display) -> Applied:
+def _ask(
+    folder: Path, source: Path, seed: int | None, display: Display, settings: dict[str, str]
+) -> Applied:
     from repro.runs.run import Run
 
     run = Run.open(folder)
     trained = run.trained(run.seeds[0] if seed is None else seed)
     with display.bar(f"apply {run.study.name}") as progress:
-        return run.study.provided("apply")(trained, source, progress)
+        return run.study.provided("apply")(trained, source, progress, **settings)
 
 
 def _columns(quantities: dict[str, Quantity]) -> Iterator[tuple[str, np.ndarray]]:

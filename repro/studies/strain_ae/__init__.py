@@ -27,4 +27,13 @@ STUDY = Study(
     evaluate="evaluate:evaluate",
     figures="figures:figures",
     captions="figures:CAPTIONS",
+    apply="apply:apply",
+    apply_settings={
+        "reference": "the unstrained region, such as 10:20,0:8 for rows and columns of the scan",
+        "order": "scan_first or detector_first, which axes come first",
+        "dataset": "the scan's path within an HDF5 file",
+        "shape": "sizes of raw bytes, 64x64x128x128, or of the scan that a stack is, 64x64",
+        "dtype": "type of raw bytes, such as uint16",
+    },
+    apply_suffixes=(".h5",),
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -583,6 +583,42 @@ def _quality(residual, weight, discs, first) -> np.ndarray:
     squares = np.einsum("mp,mp,mp->m", residual, residual, weight)
     freedom = np.add.reduceat(discs.seen.sum(axis=1), first) - (N_PARAMETERS + N_PLANE)
     return np.add.reduceat(squares, first) / np.maximum(freedom, 1)
+
+
+def crystal_strength(
+    patterns: np.ndarray, templates: Templates, parameters: np.ndarray
+) -> np.ndarray:
+    """Return how bright the discs of patterns are, of those of the templates: about 0 in vacuum.
+
+    Parameters
+    ----------
+    patterns : numpy.ndarray
+        ``(n, n_pixels, n_pixels)`` [counts].
+    templates : Templates
+        With which they were fitted.
+    parameters : numpy.ndarray
+        ``(n, 4)``, what was found.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n,)`` [1].
+    """
+    return np.concatenate(
+        [
+            _strength(patterns[which].reshape(len(first), -1), templates, first)
+            for which, first in ((which, parameters[which]) for which in _chunks(len(patterns)))
+        ]
+    )
+
+
+def _strength(counts, templates, parameters) -> np.ndarray:
+    discs = Discs.of(templates, templates.table, parameters)
+    expected = discs.values * discs.seen
+    above = _measured(counts, discs) - templates.flat_background.take(discs.pixels)
+    of_pattern = partial(np.bincount, discs.number, minlength=len(parameters))
+    measured = of_pattern(np.einsum("mp,mp->m", above, expected))
+    return measured / np.maximum(of_pattern(np.square(expected).sum(axis=1)), 1e-12)
 
 
 # ---- what is made of fits

@@ -11,7 +11,7 @@ Lengths on the detector are in pixels of the patterns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -97,12 +97,19 @@ def initial_geometry(patterns: np.ndarray) -> Geometry:
     ----------
     patterns : numpy.ndarray
         ``(n, n_pixels, n_pixels)`` [counts], some hundred of them if they are noisy.
+
+    Returns
+    -------
+    Geometry
+        Its first ring is NaN where none stands out.
     """
     mean = np.mean(patterns, axis=0, dtype=np.float64)
     centre, disc_radius = _beam(mean)
     bare = Geometry(len(mean), centre, 0.0, disc_radius, 0.0, ())
     radii = bare.radii
     first_ring = _first_ring(mean, radii, disc_radius)
+    if np.isnan(first_ring):
+        return replace(bare, first_ring=first_ring)
     intensity = _excess(mean, radii, first_ring, disc_radius)
     intensity *= 2 * first_ring * 2 / (6 * disc_radius)  # of the annulus, to that of six discs
     background = _log_background(mean, radii, disc_radius)
@@ -119,8 +126,13 @@ def _beam(mean: np.ndarray) -> tuple[tuple[float, float], float]:
 
 
 def _first_ring(mean: np.ndarray, radii: np.ndarray, disc_radius: float) -> float:
-    """Return the first ring's radius: that with most above the background in it and its kin."""
+    """Return the first ring's radius: that with most above the background in it and its kin.
+
+    NaN where nothing is above it.
+    """
     tried = np.arange(4 * disc_radius, radii[0].min() - disc_radius, 0.05 * disc_radius)
+    if not len(tried):
+        return np.nan
     above = np.array(
         [
             np.mean([r * _excess(mean, radii, r * ring, disc_radius) for ring in FIRST_RINGS])
@@ -129,7 +141,7 @@ def _first_ring(mean: np.ndarray, radii: np.ndarray, disc_radius: float) -> floa
     )
     peak = np.maximum(above - PEAK * np.max(above), 0)
     peak *= np.abs(tried - tried[np.argmax(above)]) < disc_radius
-    return float(peak @ tried / peak.sum())
+    return float(peak @ tried / peak.sum()) if peak.any() else np.nan
 
 
 def _excess(mean: np.ndarray, radii: np.ndarray, ring: float, width: float) -> float:
