@@ -100,11 +100,12 @@ class Preset(Strict):
 class Variable(Strict):
     """One array of the data set: the shape of a sample, dtype, unit and how it is normalised.
 
-    `axes` names the axes of a sample, for other programs; `DataSpec.axes` says where they lie.
+    The dtype may be that which a parameter names, as entries of the shape may. `axes` names the
+    axes of a sample, for other programs; `DataSpec.axes` says where they lie.
     """
 
     shape: list[StrictInt | str]
-    dtype: Annotated[str, AfterValidator(_check_dtype)]
+    dtype: str
     unit: str
     about: str
     normalise: Literal["global", "per_point"] | None = None
@@ -112,8 +113,9 @@ class Variable(Strict):
 
 
 class ResolvedVariable(Variable):
-    """A variable whose shape holds integers only."""
+    """A variable whose shape holds integers only, and whose dtype is one."""
 
+    dtype: Annotated[str, AfterValidator(_check_dtype)]
     shape: tuple[PositiveInt, ...]
 
 
@@ -215,8 +217,10 @@ class DataSpec(Card):
     def _check_variable(self, name: str, variable: Variable) -> None:
         if not name.isidentifier() or name in RESERVED_NAMES:
             raise ValueError(f"a variable cannot be called '{name}'")
-        if variable.normalise and np.dtype(variable.dtype).kind != "f":
-            raise ValueError(f"variable '{name}' is normalised but {variable.dtype}, not a float")
+        named = self.parameters.get(variable.dtype)
+        dtype = _check_dtype(str(named.value) if named else variable.dtype)
+        if variable.normalise and np.dtype(dtype).kind != "f":
+            raise ValueError(f"variable '{name}' is normalised but {dtype}, not a float")
         if variable.axes is not None and len(variable.axes) != len(variable.shape):
             raise ValueError(
                 f"variable '{name}' names {len(variable.axes)} axes, but its shape has "
@@ -304,7 +308,14 @@ def _resolve(name: str, variable: Variable, values: dict[str, Value]) -> Resolve
         if size < 1:
             raise ReproError(f"Variable '{name}' would have {size} entries where '{entry}' stands.")
         shape.append(size)
-    return ResolvedVariable(**{**variable.model_dump(), "shape": shape})
+    dtype = values.get(variable.dtype, variable.dtype)
+    try:
+        return ResolvedVariable(**{**variable.model_dump(), "shape": shape, "dtype": dtype})
+    except ValidationError:
+        raise ReproError(
+            f"Variable '{name}' cannot be of the type {dtype}: set {variable.dtype} to a plain one "
+            "such as float32 or uint16."
+        ) from None
 
 
 def _count_of(value: int | list) -> int:

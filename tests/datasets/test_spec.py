@@ -23,6 +23,22 @@ def test_shapes_follow_the_parameters(toy_content, load_toy):
     assert resolved.variables["x"].shape == (9, 3)
 
 
+def test_a_dtype_follows_the_parameter_that_it_names(toy_content, load_toy):
+    kind = {"unit": "", "source": "chosen here", "about": "type of x"}
+    toy_content["parameters"]["kind"] = kind | {"value": "float32"}
+    toy_content["variables"]["x"]["dtype"] = "kind"
+    spec = load_toy(toy_content)
+    assert spec.resolve("tiny").variables["x"].dtype == "float32"
+    other = spec.resolve("tiny", overrides={"kind": "float64"})
+    assert other.variables["x"].dtype == "float64"
+    assert other.fingerprint != spec.resolve("tiny").fingerprint
+    with pytest.raises(ReproError, match=r"'x' cannot be of the type counts: set kind"):
+        spec.resolve("tiny", overrides={"kind": "counts"})
+    toy_content["parameters"]["kind"] = kind | {"value": "counts"}
+    with pytest.raises(ReproError, match="'counts' is no NumPy dtype"):
+        load_toy(toy_content)
+
+
 def test_shapes_follow_the_length_of_a_list(toy_content, load_toy):
     toy_content["variables"]["x"]["shape"] = ["range", "range+1"]
     spec = load_toy(toy_content)

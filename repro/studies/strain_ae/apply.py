@@ -18,6 +18,7 @@ from repro.errors import ReproError
 from repro.reporting.figures import PAGE_WIDTH, house_style, new_figure
 from repro.reporting.panels import DIFFERENCES, INTENSITIES, colours_below, image
 from repro.seeds import integer_seed
+from repro.side_by_side import side_by_side
 from repro.studies.strain_ae.figures import LABELS, SHOWN_AS
 from repro.studies.strain_ae.fit import (
     Fit,
@@ -127,7 +128,11 @@ def learned(patterns: np.ndarray, name: str, seed: int) -> Templates:
             f"{name} has {len(patterns)} patterns with counts, and {FEWEST} at least are "
             "needed to learn discs and background from."
         )
-    geometry = checked(initial_geometry(patterns), name)
+    return templates_from(checked(initial_geometry(patterns), name), patterns, seed)
+
+
+def templates_from(geometry: Geometry, patterns: np.ndarray, seed: int) -> Templates:
+    """Learn discs and background from patterns ``(n, side, side)`` whose geometry is known."""
     numbers = np.arange(len(patterns))
     source = Scan(patterns[:, None], numbers)
     from repro.training.fit import fit
@@ -183,7 +188,7 @@ def precise(fit: Fit, name: str) -> Fit:
 
 
 def fitted(scan: ScanFile, templates: Templates, progress: Progress) -> tuple[Fit, np.ndarray]:
-    """Fit every pattern of a scan, of which a row is read at a time.
+    """Fit every pattern of a scan, of which a row a thread is read at a time.
 
     Returns
     -------
@@ -193,15 +198,18 @@ def fitted(scan: ScanFile, templates: Templates, progress: Progress) -> tuple[Fi
         ``(n,)``: how bright the discs are, of those of the templates [1].
     """
     n_rows, _ = scan.shape
-    strengths = []
+    strengths: list[np.ndarray] = []
+
+    def of_row(number: int) -> tuple[Fit, np.ndarray]:
+        patterns = scan.row(number)
+        found = fisher_scoring(patterns, templates, start(patterns, templates))
+        return found, crystal_strength(patterns, templates, found.parameters)
 
     def rows() -> Iterator[Fit]:
-        for number in range(n_rows):
-            patterns = scan.row(number)
-            found = fisher_scoring(patterns, templates, start(patterns, templates))
-            strengths.append(crystal_strength(patterns, templates, found.parameters))
+        for found, strength in side_by_side(of_row, range(n_rows)):
+            strengths.append(strength)
             yield found
-            progress(number + 1, n_rows)
+            progress(len(strengths), n_rows)
 
     return Fit.joined(rows()), np.concatenate(strengths)
 

@@ -194,7 +194,10 @@ class Bench:
         """Return strain and rotation of a scan by a baseline, read in pieces."""
         positions = self.positions.of_rows(self.rows[name])
         pieces = np.array_split(positions, max(1, -(-len(positions) // READ_AT_ONCE)))
-        parts = [read(self.positions.of("patterns", piece), setting) for piece in pieces]
+        parts = [
+            read(self.positions.of("patterns", piece).astype(np.float32), setting)
+            for piece in pieces
+        ]
         return tuple(np.concatenate(values) for values in zip(*parts, strict=True))
 
     def scan(self, name: str, found: Found) -> ScanErrors:

@@ -165,6 +165,8 @@ class Simulation:
         Radius of the beam [scan pixels].
     noise : float
         Share of the electrons that are background; at 0 there is no counting noise either.
+    count_type : str
+        NumPy type of the patterns; at noise 0 a float.
     dose : float
         Electrons in a pattern.
     n_pixels, pixel_size, beam_offset, disc_radius, disc_edge, first_ring
@@ -188,6 +190,7 @@ class Simulation:
     disc_radius: float
     disc_edge: float
     first_ring: float
+    count_type: str = "float32"
 
     def __post_init__(self):
         if not 0 <= self.noise < 1:
@@ -284,13 +287,35 @@ def row(simulation: Simulation, number: int, seed: int) -> dict[str, np.ndarray]
         expected = generator(seed, "counts", str(number)).poisson(expected)
     share, strain, rotation = beam.largest
     return {
-        "patterns": expected.astype(np.float32),
+        "patterns": counts_as(expected, simulation.count_type),
         "strain": strain,
         "rotation": np.rad2deg(rotation - REFERENCE_ROTATION),
         "share": share,
         "grain": beam.grain.astype(np.int16),
         "scan": np.array(scan, dtype=np.int16),
     }
+
+
+def counts_as(counts: np.ndarray, dtype: str) -> np.ndarray:
+    """Return counts as a type that holds them.
+
+    Raises
+    ------
+    ReproError
+        If it does not: one is too large for it, or they are no whole numbers, which only patterns
+        without counting noise are.
+    """
+    kind = np.dtype(dtype)
+    if kind.kind in "iu" and counts.dtype.kind == "f":
+        raise ReproError(
+            f"Without noise patterns are no whole numbers: set count_type to float32, not {dtype}."
+        )
+    if kind.kind in "iu" and counts.max() > np.iinfo(kind).max:
+        raise ReproError(
+            f"A pixel has {counts.max():.0f} counts, more than {dtype} holds: set count_type to a "
+            "larger type, or dose to less."
+        )
+    return counts.astype(kind)
 
 
 def axes(parameters: dict) -> dict[str, tuple[np.ndarray, str]]:

@@ -18,6 +18,7 @@ import numpy as np
 from keras import ops
 
 from repro.layers.counted import Counted
+from repro.side_by_side import side_by_side
 from repro.studies.strain_ae.fit import (
     Fit,
     Templates,
@@ -41,7 +42,7 @@ LEAST = 1e-6  # counts that a pixel is expected to have at least
 FIRST_RINGS = (1.0, 3**0.5, 2.0)  # that a scan's rings are recognised by [first rings]
 PEAK = 0.8  # the first ring is the centre of what stands out that much [most that stands out]
 OUTLIER = 4.0  # patterns that the model fits worse teach it nothing [robust standard deviations]
-PATTERNS_READ = 512  # at once
+PATTERNS_READ = 256  # at once by a thread
 
 RECIPE = Recipe(
     epochs=12,
@@ -388,12 +389,11 @@ class Scan:
     def fitted(self, templates: Templates) -> Fit:
         """Return the fit of all patterns, of which only a few are read at once."""
 
-        def fits():
-            for first in range(0, len(self.numbers), PATTERNS_READ):
-                patterns = self.read(self.numbers[first : first + PATTERNS_READ])
-                yield fisher_scoring(patterns, templates, start(patterns, templates))
+        def fit(first: int) -> Fit:
+            patterns = self.read(self.numbers[first : first + PATTERNS_READ])
+            return fisher_scoring(patterns, templates, start(patterns, templates))
 
-        return Fit.joined(fits())
+        return Fit.joined(side_by_side(fit, range(0, len(self.numbers), PATTERNS_READ)))
 
 
 def teachers(quality: np.ndarray) -> np.ndarray:

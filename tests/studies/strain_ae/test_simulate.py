@@ -67,14 +67,16 @@ def test_the_background_is_a_lorentzian_that_sums_to_one(simulation):
 
 def test_counts_are_whole_and_as_many_as_expected():
     patterns = rows(0, 2, 0, SMOKE)["patterns"]
-    assert (patterns == np.rint(patterns)).all()
+    assert patterns.dtype == np.uint16
     n = patterns.shape[0] * patterns.shape[1]
     assert patterns.sum() / n == pytest.approx(1e5, rel=0.01)
 
 
 def test_without_noise_there_is_no_counting():
-    once, again = (rows(first, first + 1, 0, SMOKE | {"noise": 0.0}) for first in (0, 8))
+    free = load_spec("strain_ae").resolve("smoke", "noise_00").parameters
+    once, again = (rows(first, first + 1, 0, free) for first in (0, 8))
     np.testing.assert_array_equal(once["patterns"], again["patterns"])
+    assert once["patterns"].dtype == np.float32
     assert (once["patterns"] != np.rint(once["patterns"])).any()
 
 
@@ -117,6 +119,13 @@ def test_axes_have_the_beam_at_zero_and_the_published_calibration():
 def test_impossible_scans_are_refused(changes, fact):
     with pytest.raises(ReproError, match=fact):
         replace(Simulation(**SMOKE), **changes)
+
+
+def test_counts_that_a_type_does_not_hold_are_refused():
+    with pytest.raises(ReproError, match="uint16 holds"):
+        rows(0, 1, 0, SMOKE | {"dose": 1e7})
+    with pytest.raises(ReproError, match="set count_type to float32"):
+        rows(0, 1, 0, SMOKE | {"noise": 0.0})
 
 
 def test_more_rows_than_the_scans_have_are_refused():
