@@ -353,7 +353,7 @@ def merge(
     quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
-    """Put seeds that were trained in different places into one run, and evaluate it.
+    """Put seeds and networks that were trained in different places into one run; evaluate it.
 
     Folders that hold a record alone, such as baseline records, give one record.
     """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from repro.evaluation.outcomes import judge
 from repro.evaluation.records import read_record
 from repro.runs import whole
 from repro.runs.choices import Choices
+from repro.runs.merging import merge
 from repro.runs.queue import has_networks
 from repro.runs.run import Run, chosen
 from repro.study import get_study
@@ -101,3 +105,63 @@ def test_a_study_that_needs_all_its_networks_refuses_before_any_data_is_built(sp
     assert refused.exit_code == 2
     assert "springs cannot do this" in refused.stderr
     assert not (tmp_path / "run").exists()
+
+
+# ---- put together again
+
+
+@pytest.fixture(scope="module")
+def other(decays, both, tmp_path_factory):
+    """The folder of a run of the second network, which brings the first along."""
+    folder = tmp_path_factory.mktemp("other") / "run"
+    choices = Choices(study=decays, preset="desk", networks=(SECOND,))
+    whole.prepare_and_train(choices, [0], folder, both / "data.h5")
+    return folder
+
+
+def without(folder, task):
+    """Return a run's folder after it has forgotten a network."""
+    shutil.rmtree(folder / "seed-0" / "networks" / task)
+    path = folder / "seed-0" / "run.json"
+    content = json.loads(path.read_text())
+    content["recipes"].pop(task)
+    path.write_text(json.dumps(content))
+    return folder
+
+
+def test_networks_from_two_places_are_the_whole_run(decays, one, other, both, tmp_path):
+    second = without(shutil.copytree(other, tmp_path / "second"), FIRST)
+    out = tmp_path / "merged"
+    command = ["merge", str(one), str(second), "--data", str(both / "data.h5"), "--out", str(out)]
+    ran = CliRunner().invoke(cli.app, command)
+    assert ran.exit_code == 0, ran.stderr
+    merged, expected = (read_record(f / "record.json") for f in (out, both))
+    assert merged.metrics == expected.metrics
+    assert merged.hashes.configuration == expected.hashes.configuration
+    assert merged.chosen_networks == []
+    again = [decays, "--preset", "desk", "--data", str(both / "data.h5"), "--out", str(out), "-q"]
+    trained = CliRunner().invoke(cli.app, ["train", *again])
+    assert trained.exit_code == 0, trained.stderr  # it goes on as if it had been whole
+
+
+def test_networks_that_are_not_all_stay_a_part(one, both, tmp_path):
+    seed_1 = tmp_path / "seed_1"
+    choices = Choices(study="decays", preset="desk", networks=(FIRST,))
+    whole.prepare_and_train(choices, [1], seed_1, both / "data.h5")
+    merge([seed_1, one], tmp_path / "merged", both / "data.h5")
+    run = Run.open(tmp_path / "merged", both / "data.h5")
+    assert (run.seeds, run.choices.networks, list(run.tasks)) == ((0, 1), (FIRST,), [FIRST])
+
+
+def test_the_same_network_twice_and_seeds_of_unlike_networks_are_refused(
+    one, other, both, tmp_path
+):
+    with pytest.raises(ReproError, match=rf"Seed 0 is in .* with the network {FIRST}"):
+        merge([one, other], tmp_path / "merged", both / "data.h5")
+    seed_1 = shutil.copytree(one, tmp_path / "run")
+    (seed_1 / "seed-0").rename(seed_1 / "seed-1")
+    path = seed_1 / "seed-1" / "run.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(ReproError, match=f"Seed 1 has no network {SECOND}"):
+        merge([other, seed_1], tmp_path / "merged", both / "data.h5")
+    assert not (tmp_path / "merged").exists()
