@@ -72,8 +72,7 @@ def findings(rows: list[ClaimRow]) -> list[str]:
             for word in SAID
             if counts[word]
         ]
-        n_verdicts = sum(bool(row.verdict) for row in rows if row.preset == preset)
-        verdicts = f" {count(n_verdicts, 'claim')} of these have a verdict." if n_verdicts else ""
+        verdicts = verdicts_said([row for row in rows if row.preset == preset])
         total = count(sum(counts.values()), "claim")
         sentences.append(f"At preset {preset}, of {total} {sentence_list(parts)}.{verdicts}")
     if not any(row.verdict for row in rows):
@@ -86,6 +85,16 @@ def findings(rows: list[ClaimRow]) -> list[str]:
         verb = "has" if n_absent == 1 else "have"
         sentences.append(f"{count(n_absent, 'claim')} {verb} no run yet.")
     return sentences
+
+
+def verdicts_said(rows: list[ClaimRow]) -> str:
+    """Say how many of some claims have a verdict, and which; nothing if none has."""
+    counts = Counter(row.verdict for row in rows if row.verdict)
+    if not counts:
+        return ""
+    have = "has" if counts.total() == 1 else "have"
+    words = sentence_list([f"{n} {word}" for word, n in counts.items()])
+    return f" {counts.total()} of them {have} a verdict: {words}."
 
 
 def scales(records: list[Record]) -> str:
@@ -109,5 +118,9 @@ def study_sentence(rows: list[ClaimRow]) -> str:
     counts = tally(rows)
     if not rows:
         return "no claims are stated yet."
-    parts = [f"{n} {word}" for word, n in counts.items() if n]
+    parts = [
+        f"{n} {SAID_OF_MANY[word].removeprefix('are ') if n > 1 and word in SAID_OF_MANY else word}"
+        for word, n in counts.items()
+        if n
+    ]
     return f"{count(len(rows), 'claim')}: {sentence_list(parts)}."

@@ -186,8 +186,18 @@ def study_view(study: Study, entries: Entries, base: Path, references: Reference
     own = [(path, record) for path, record in entries if record.study == study.name]
     own.sort(key=lambda entry: run_order(entry[1]))
     titles = run_titles(own)
+    records = [record for _, record in own]
     runs = [
-        run_view(study, stated.claims, path, record, titles[path], base, references)
+        run_view(
+            study,
+            stated.claims,
+            path,
+            record,
+            titles[path],
+            base,
+            references,
+            embedded=is_shown_whole(record, stated.claims, records),
+        )
         for path, record in own
     ]
     shown = [run for run in runs if any(figure.uri for figure in run.figures)]
@@ -239,14 +249,14 @@ def run_view(
     title: str,
     base: Path,
     references: References,
+    embedded: bool,
 ) -> RunView:
     """Gather what the page shows of a record.
 
-    Figures and all metrics of the experiment that the first claim is about are in the page; of the
-    others, which are many and alike, it names the files and shows the metrics behind claims.
+    If it is embedded, its figures and all metrics are in the page; else the page names the files
+    and shows the metrics behind claims.
     """
     where = relative(path, base)
-    embedded = record.experiment == claims[0].experiment
     figures = {
         name: figure_view(name, entry, path.parent, embedded)
         for name, entry in record.figures.items()
@@ -273,6 +283,23 @@ def run_view(
         deviations=list(dict.fromkeys([*study.deviations, *record.deviations])),
         provenance=provenance(record),
     )
+
+
+def is_shown_whole(record: Record, claims: list[Claim], records: list[Record]) -> bool:
+    """Whether all of a record is in the page, not only what claims rest on.
+
+    That is so of the experiment that the first claim is about: of each variant the runs at the
+    largest scale, in float32 if there is one. The others are many and alike.
+    """
+    if record.experiment != claims[0].experiment:
+        return False
+
+    def rank(other: Record) -> tuple:
+        return run_order(other)[2], not other.in_float32
+
+    kind = record.variant, record.experiment
+    alike = [r for r in records if (r.variant, r.experiment) == kind and r.status == "ok"]
+    return rank(record) <= min(map(rank, alike), default=rank(record))
 
 
 def run_subtitle(record: Record) -> str:

@@ -201,8 +201,9 @@ def test_summary_counts_agree_with_the_rows(gallery):
     opening, findings = summary.found
     (scales,) = summary.behind
     assert "4 published systems" in opening
-    said = "of 6 claims 3 hold, 1 is better, 1 falls short and 1 is open. 5 claims"
+    said = "of 6 claims 3 hold, 1 is better, 1 falls short and 1 is open."
     assert f"At preset paper, {said}" in findings
+    assert "5 of them have a verdict: 3 reproduced, 1 better and 1 below." in findings
     assert "At preset desk, of 6 claims 6 are open." in findings
     assert "3 claims have no run yet" in findings
     assert "10 runs: 1 at preset smoke" in scales
