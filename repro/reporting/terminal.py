@@ -122,6 +122,7 @@ def study_details(study: Study, powers: Mapping[str, Power | None]) -> dict[str,
             for claim in claims.claims
         ],
         "capabilities": study.capabilities,
+        "apply_settings": dict(study.apply_settings),
         "data": study.data_spec.model_dump(mode="json"),
         "deviations": list(study.deviations),
     }
@@ -137,6 +138,10 @@ def study_page(facts: dict[str, Any]) -> str:
         f"Paper: {names}, {paper['title']!r}, {paper['venue']} {paper['year']}",
         f"Variants: {', '.join(facts['variants'])}",
         _section("What it does", facts["capabilities"].values()),
+        _section(
+            "Of your file you can say (repro apply --set)",
+            (f"{name}: {about}" for name, about in facts["apply_settings"].items()),
+        ),
         _section("Presets (samples)", (_preset_line(*item) for item in data["presets"].items())),
         f"Experiments: {', '.join(data['experiments'])}",
         _section(
