@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,6 +48,7 @@ CRYSTAL = 0.3  # discs that are less bright than so much of the templates' are n
 EMPTY = 0.05  # patterns with fewer counts teach nothing [median pattern]
 DISCS_APART = 2.5  # least radius of the first ring [disc radii]
 FEWEST = 32  # patterns to learn from
+MOSTLY = 0.95  # of the patterns: where fewer show a crystal, the others teach nothing
 USELESS = 0.02  # deviation of strain [1]
 ENDS = (1, 99)  # of the colour scales [percentiles]
 UNITS = dict(zip(COMPONENTS, ("1", "1", "1", "degrees"), strict=True))
@@ -98,14 +99,14 @@ def apply(trained: Trained, source: Path, progress: Progress, **settings: str) -
     lowest, scan = float(shown.min()), scan.mending(shown)
     templates = learned(scan.mended(shown), scan.name, trained.seed)
     fit, strength = fitted(scan, templates, progress)
-    fit = precise(fit.calibrated(templates, trained.seed), scan.name)
+    fit = precise(calibrated(fit, strength, templates, trained.seed), scan.name)
     maps = Maps.of(fit, strength, scan.shape, window)
     notices = [*_about_file(scan, lowest), *maps.notices(window)]
     return Applied(maps.quantities(), {"maps": (maps.drawn(), CAPTION)}, tuple(notices))
 
 
 def learned(patterns: np.ndarray, name: str, seed: int) -> Templates:
-    """Learn discs and background from patterns of a scan.
+    """Learn discs and background from patterns of a scan, those without a crystal left out.
 
     Parameters
     ----------
@@ -128,7 +129,13 @@ def learned(patterns: np.ndarray, name: str, seed: int) -> Templates:
             f"{name} has {len(patterns)} patterns with counts, and {FEWEST} at least are "
             "needed to learn discs and background from."
         )
-    return templates_from(checked(initial_geometry(patterns), name), patterns, seed)
+    geometry = checked(initial_geometry(patterns), name)
+    templates = templates_from(geometry, patterns, seed)
+    found = fisher_scoring(patterns, templates, start(patterns, templates))
+    crystals = crystal_strength(patterns, templates, found.parameters) > CRYSTAL
+    if FEWEST <= crystals.sum() < MOSTLY * len(patterns):
+        return templates_from(geometry, patterns[crystals], seed)
+    return templates
 
 
 def templates_from(geometry: Geometry, patterns: np.ndarray, seed: int) -> Templates:
@@ -168,6 +175,22 @@ def checked(geometry: Geometry, name: str) -> Geometry:
             "six-fold axis, with the direct beam on the detector?"
         )
     return geometry
+
+
+def calibrated(fit: Fit, strength: np.ndarray, templates: Templates, seed: int) -> Fit:
+    """Return a fit whose deviations hold, by how the patterns of crystals scatter.
+
+    Raises
+    ------
+    ReproError
+        If there is no crystal.
+    """
+    crystals = np.flatnonzero(strength > CRYSTAL)
+    if not len(crystals):
+        raise ReproError("No position of the scan shows the discs of a crystal.")
+    alone = Fit(fit.parameters[crystals], fit.deviations[crystals], fit.quality[crystals])
+    factor = alone.calibrated(templates, seed).deviations[0] / alone.deviations[0]
+    return replace(fit, deviations=fit.deviations * factor)
 
 
 def precise(fit: Fit, name: str) -> Fit:
@@ -289,13 +312,12 @@ class Maps:
         Raises
         ------
         ReproError
-            If there is no crystal, in the scan or in its reference.
+            If there is no crystal in it.
         """
         is_crystal = strength > CRYSTAL
         in_reference = is_crystal & window.within(shape)
         if not in_reference.any():
-            where = "the scan" if window.rows is None else "the reference"
-            raise ReproError(f"No position of {where} shows the discs of a crystal.")
+            raise ReproError("No position of the reference shows the discs of a crystal.")
         known = fit.parameters[in_reference]
         # Of a whole scan the median, which grains at its ends do not move.
         middle = np.mean if window.rows else np.median
