@@ -29,6 +29,7 @@ from repro.studies.strain_ae.fit import (
     start,
 )
 from repro.studies.strain_ae.lattice import COMPONENTS, SIXTH
+from repro.studies.strain_ae.neighbours import with_neighbours
 from repro.studies.strain_ae.scan_files import ScanFile, open_scan
 from repro.studies.strain_ae.strain import circular_mean
 from repro.studies.strain_ae.templates import (
@@ -52,6 +53,7 @@ MOSTLY = 0.95  # of the patterns: where fewer show a crystal, the others teach n
 USELESS = 0.02  # deviation of strain [1]
 ENDS = (1, 99)  # of the colour scales [percentiles]
 UNITS = dict(zip(COMPONENTS, ("1", "1", "1", "degrees"), strict=True))
+TO_DEGREES = np.array([1, 1, 1, np.rad2deg(1)])
 ABOUT = {
     "xx": "ε_xx, strain along the rows of the detector, x pointing down",
     "yy": "ε_yy, strain along its columns",
@@ -296,12 +298,16 @@ class Maps:
     ----------
     found, deviations : numpy.ndarray
         ``(n_rows, n_columns, 4)``: ε_xx, ε_yy, ε_xy [1] and rotation [degrees].
+    averaged, averaged_deviations : numpy.ndarray
+        The same of every position together with its neighbours.
     misfit, strength : numpy.ndarray
         ``(n_rows, n_columns)`` [1].
     """
 
     found: np.ndarray
     deviations: np.ndarray
+    averaged: np.ndarray
+    averaged_deviations: np.ndarray
     misfit: np.ndarray
     strength: np.ndarray
 
@@ -322,14 +328,17 @@ class Maps:
         # Of a whole scan the median, which grains at its ends do not move.
         middle = np.mean if window.rows else np.median
         reference = np.append(middle(known[:, :3], axis=0), circular_mean(known[:, 3], SIXTH))
-        of_reference = fit.deviations[in_reference] ** 2
-        deviations = np.sqrt(fit.deviations**2 + of_reference.mean(axis=0) / in_reference.sum())
-        to_degrees = np.array([1, 1, 1, np.rad2deg(1)])
-        found = relative(fit.parameters, reference) * to_degrees
-        found[~is_crystal] = deviations[~is_crystal] = np.nan
+        squares = fit.deviations[in_reference] ** 2
+        of_reference = np.sqrt(squares.mean(axis=0) / in_reference.sum())
+        alone = np.where(is_crystal[:, None], fit.deviations, np.nan).reshape(*shape, -1)
+        found = np.where(is_crystal[:, None], relative(fit.parameters, reference), np.nan)
+        found = found.reshape(*shape, -1)
+        averaged, together = with_neighbours(found, alone)
         return cls(
-            found.reshape(*shape, -1),
-            (deviations * to_degrees).reshape(*shape, -1),
+            found * TO_DEGREES,
+            np.hypot(alone, of_reference) * TO_DEGREES,
+            averaged * TO_DEGREES,
+            np.hypot(together, of_reference) * TO_DEGREES,
             fit.quality.reshape(shape),
             strength.reshape(shape),
         )
@@ -343,6 +352,14 @@ class Maps:
             maps[name] = Quantity(self.found[..., place], unit, f"{about}, against the reference.")
             maps[f"{name}_deviation"] = Quantity(
                 self.deviations[..., place], unit, f"Standard deviation of {name}."
+            )
+            maps[f"{name}_neighbours"] = Quantity(
+                self.averaged[..., place], unit, f"{name}, averaged within its grain."
+            )
+            maps[f"{name}_neighbours_deviation"] = Quantity(
+                self.averaged_deviations[..., place],
+                unit,
+                f"Standard deviation of {name}_neighbours.",
             )
         maps["misfit"] = Quantity(
             self.misfit, "1", "Mean square of what the model leaves, in standard deviations."

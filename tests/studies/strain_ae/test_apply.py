@@ -87,9 +87,9 @@ def maps(run, spoiled, known):
         return {n: d[()] for n, d in file.items() if isinstance(d, h5py.Dataset)}, ran.stderr, out
 
 
-def errors_of(maps, known):
+def errors_of(maps, known, kind=""):
     """Return errors and deviations within grains, ``(n, 4)``: strain, and rotation [degrees]."""
-    names = (*STRAINS, "rotation")
+    names = [f"{name}{kind}" for name in (*STRAINS, "rotation")]
     found, deviations = (
         np.stack([maps[f"{name}{end}"] for name in names], axis=-1) for end in ("", "_deviation")
     )
@@ -106,6 +106,14 @@ def test_strain_and_rotation_are_found_within_what_is_stated(maps, known):
     assert (np.median(np.abs(errors), axis=0) < [2e-3, 2e-3, 2e-3, 0.1]).all()
     within = (np.abs(errors) < 1.645 * deviations).mean()
     assert 0.8 < within < 0.97
+
+
+def test_neighbours_make_strain_more_precise(maps, known):
+    alone, together = (
+        np.sqrt(np.mean(errors_of(maps[0], known, kind)[0] ** 2, axis=0))
+        for kind in ("", "_neighbours")
+    )
+    assert (together < 0.9 * alone).all()
 
 
 def test_positions_without_a_crystal_are_left_empty_and_told(maps, known, vacuum):
