@@ -110,6 +110,8 @@ def _merged(records: list[Record]) -> Record:
             "hashes": first.hashes.model_copy(update=hashes),
             "timings": _timings(records),
             "deviations": [*first.deviations, *elsewhere],
+            "carried": list(dict.fromkeys(c for record in records for c in record.carried)),
+            "accepted_because": "",
         }
     )
 
