@@ -109,7 +109,7 @@ def estimate_seconds(spec: ResolvedSpec, out: str | Path, workers: int = 1) -> f
     parts = Parts(Path(out).with_name(Path(out).name + ".parts"), spec)
     n_missing = sum(parts.count(start) for start in parts.missing())
     with threadpool_limits(1):
-        return trial(dict(spec.parameters)) * n_missing / min(workers, max(n_missing, 1))
+        return trial(dict(spec.parameters), min(workers, max(n_missing, 1))) * n_missing
 
 
 def generate(name: str, start: int, stop: int, seed: int, parameters: dict) -> Arrays:

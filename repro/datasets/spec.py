@@ -182,7 +182,8 @@ class DataSpec(Card):
     Functions are named ``module:function``. `generator` takes the first sample, the one after the
     last, a seed and parameters, and returns the arrays of those samples. `axes` takes parameters
     and returns coordinates and unit of each axis that a variable names; `seconds_per_sample` takes
-    parameters and says how long a sample takes on this machine [s]; both are optional.
+    parameters and a number of workers, and says how long so many take for a sample on this machine,
+    the time of the whole over the number of samples [s]; both are optional.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z]\w*$")]

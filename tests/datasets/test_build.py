@@ -357,7 +357,9 @@ def timed(toy, monkeypatch):
     """A data set whose generator says that a sample takes two seconds."""
     import toy_generators
 
-    monkeypatch.setattr(toy_generators, "seconds_per_sample", lambda parameters: 2.0, raising=False)
+    monkeypatch.setattr(
+        toy_generators, "seconds_per_sample", lambda parameters, workers: 2 / workers, raising=False
+    )
     trial = "toy_generators:seconds_per_sample"
     return toy.resolve("tiny").model_copy(update={"seconds_per_sample": trial})
 
@@ -386,14 +388,14 @@ def test_the_trial_runs_on_one_thread_with_the_parameters_of_the_spec(timed, tmp
 
     given, threads = [], []
 
-    def trial(parameters):
-        given.append(parameters)
+    def trial(parameters, workers):
+        given.append((parameters, workers))
         threads.extend(library["num_threads"] for library in threadpool_info())
         return 1.0
 
     monkeypatch.setattr(toy_generators, "seconds_per_sample", trial)
-    estimate_seconds(timed, tmp_path / "a.h5")
-    assert given == [dict(timed.parameters)]
+    estimate_seconds(timed, tmp_path / "a.h5", 3)
+    assert given == [(dict(timed.parameters), 3)]
     assert set(threads) == {1}
 
 

@@ -29,7 +29,8 @@ def test_only_a_long_build_is_told_of_before_it_begins(
 ):
     choices, notes = Choices(study=springs), Notes()
     monkeypatch.setattr(
-        f"{get_study(springs).package}.simulate.seconds_per_sample", lambda p: per_sample
+        f"{get_study(springs).package}.simulate.seconds_per_sample",
+        lambda parameters, workers: per_sample,
     )
     build_data(get_study(springs), choices, tmp_path / "data.h5", display=notes)
     assert notes.texts == texts

@@ -390,41 +390,65 @@ def baseline_stage(bench: Bench) -> Answers:
     metrics, arrays = {}, {}
     asked = {"class": bench.asks(CLASS_TASK), "step": bench.asks_steps("step")}
     for kind in (kind for kind, is_asked in asked.items() if is_asked):
-        for method, features in baselines.FEATURES.items():
-            found, table = baseline(bench, kind, method, features)
+        for method, answers in baseline_answers(bench, kind).items():
+            found, table = baseline(bench, kind, method, answers)
             metrics |= found
             arrays[f"{method}_{kind}_accuracy"] = table
     return metrics, arrays
 
 
+@dataclass(frozen=True)
+class BaselineAnswers:
+    """What a linear model said of the test examples of one thickness.
+
+    Parameters
+    ----------
+    hits : numpy.ndarray
+        ``(n_doses, n)`` bool, which are right; one NaN a dose if there was nothing to learn.
+    samples : numpy.ndarray
+        ``(n,)`` int, the columns.
+    """
+
+    hits: np.ndarray
+    samples: np.ndarray
+
+
+def baseline_answers(bench: Bench, kind: str) -> dict[str, list[BaselineAnswers]]:
+    """Return what every method said, by thickness; all are given the same patterns."""
+    ask, places = {
+        "class": (line_question, bench.columns.line_places),
+        "step": (step_question, bench.columns.step_places),
+    }[kind]
+    answers: dict[str, list[BaselineAnswers]] = {method: [] for method in baselines.FEATURES}
+    for place, name in enumerate(bench.columns.thickness_names):
+        question = ask(bench, place)
+        hits = baseline_hits(bench, question, f"{kind} {name}")
+        samples = places(question.examples(bench.rows["test"]))[0]
+        for method, found in hits.items():
+            answers[method].append(BaselineAnswers(found, samples[: found.shape[1]]))
+    return answers
+
+
 def baseline(
-    bench: Bench, kind: str, method: str, features: baselines.Features
+    bench: Bench, kind: str, method: str, answers: list[BaselineAnswers]
 ) -> tuple[dict[str, Metric], np.ndarray]:
     """Return the accuracy of one linear model, and that by dose and thickness.
 
     Over thicknesses, lines count alike for the question rough or diffuse, thicknesses for the step.
     """
-    columns, metrics = bench.columns, {}
-    ask, places = {
-        "class": (line_question, columns.line_places),
-        "step": (step_question, columns.step_places),
-    }[kind]
-    hits, samples = [], []
-    for place, name in enumerate(columns.thickness_names):
-        question = ask(bench, place)
-        hits.append(baseline_hits(bench, question, features, f"{kind} {name}"))
-        samples.append(places(question.examples(bench.rows["test"]))[0][: hits[-1].shape[1]])
-        if kind == "step":
-            metrics[f"{method}/step/accuracy/{name}_A"] = share(hits[-1][0], ABOUT_BASELINE)
-    table = np.stack([h.mean(axis=1) for h in hits], axis=1)
-    counts = np.array([h.shape[1] for h in hits], float)
+    metrics = {}
+    if kind == "step":
+        for name, answer in zip(bench.columns.thickness_names, answers, strict=True):
+            metrics[f"{method}/step/accuracy/{name}_A"] = share(answer.hits[0], ABOUT_BASELINE)
+    table = np.stack([answer.hits.mean(axis=1) for answer in answers], axis=1)
+    counts = np.array([answer.hits.shape[1] for answer in answers], float)
     weights = counts if kind == "class" else np.ones_like(counts)
     for dose, row in zip(DOSES, table @ weights / weights.sum(), strict=True):
         name = f"{method}/{kind}/accuracy{dose_name(dose)}"
         metrics[name] = share(np.atleast_1d(row), ABOUT_BASELINE)
     if kind == "class" and np.isfinite(table[0]).all():
-        drawn = bench.drawn_columns.only(np.concatenate(samples))
-        clear = drawn.share(np.concatenate([h[0] for h in hits]))
+        drawn = bench.drawn_columns.only(np.concatenate([answer.samples for answer in answers]))
+        clear = drawn.share(np.concatenate([answer.hits[0] for answer in answers]))
         metrics[f"{method}/class/accuracy"] = higher(clear, ABOUT_BASELINE)
     return metrics, table
 
@@ -450,18 +474,16 @@ def step_question(bench: Bench, thickness: int) -> Question:
     return Question(1, examples, columns.step_patterns, columns.step_fractions, columns)
 
 
-def baseline_hits(
-    bench: Bench, question: Question, features: baselines.Features, purpose: str
-) -> np.ndarray:
-    """Return which test examples a linear model gets right at each dose, ``(n_doses, n)`` bool.
+def baseline_hits(bench: Bench, question: Question, purpose: str) -> dict[str, np.ndarray]:
+    """Return which test examples each linear model gets right, ``(n_doses, n)`` bool by method.
 
-    It is trained as the networks are, on patterns free of noise and on augmented ones; without two
-    different answers to learn, nothing is right or wrong (NaN).
+    They are trained as the networks are, on patterns free of noise and on augmented ones; without
+    two different answers to learn, nothing is right or wrong (NaN).
     """
     examples, test = (question.examples(bench.rows[split]) for split in ("train", "test"))
     answers = question.answers(examples)
     if len(test) == 0 or len(np.unique(answers)) < 2:
-        return np.full((len(DOSES), 1), np.nan)
+        return {method: np.full((len(DOSES), 1), np.nan) for method in baselines.FEATURES}
     patterns = question.patterns(examples)
     seeds = generator(bench.seed, "baseline", purpose).integers(2**63, size=len(patterns))
     altered = augmented(patterns, seeds.astype(np.uint64), AUGMENTATION)
@@ -472,12 +494,14 @@ def baseline_hits(
         np.tile(answers, 2),
         np.tile(places(examples)[0], 2),
     )
-    predict = baselines.fit(features, train, is_number)
     as_class = step_class if is_number else np.asarray
     true, clear = as_class(question.answers(test)), question.patterns(test)
-    return np.stack(
-        [as_class(predict(bench.noisy(clear, purpose, dose))) == true for dose in DOSES]
-    )
+    noisy = [bench.noisy(clear, purpose, dose) for dose in DOSES]
+    hits = {}
+    for method, features in baselines.FEATURES.items():
+        predict = baselines.fit(features, train, is_number)
+        hits[method] = np.stack([as_class(predict(patterns)) == true for patterns in noisy])
+    return hits
 
 
 # ---- pictures

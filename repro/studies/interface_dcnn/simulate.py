@@ -34,6 +34,7 @@ from repro.studies.interface_dcnn.multislice import (
     NumpyWaves,
     Passes,
     Setting,
+    has_gpu,
     probe_spectra,
     waves,
 )
@@ -44,7 +45,7 @@ from repro.studies.interface_dcnn.potential import (
 )
 
 N_CLASSES = 11  # of the step position: 0, 10 ... 100 % of the thickness
-TRIAL_CELLS = 2
+TRIAL_CELLS, TRIAL_CELLS_OF_A_GPU = 2, 32
 MOST_MIXED_LAYERS = 8  # the bits of the variable `exchanged`
 COUNTS = (
     "n_tiles",
@@ -344,29 +345,38 @@ def prepared(
     return waves(simulation.setting, pool), probes, draw_passes(simulation, kinds, index, seed)
 
 
-def seconds_per_sample(parameters: dict) -> float:
-    """Measure on two cells of crystal how long a whole column takes on this machine [s].
+def seconds_per_sample(parameters: dict, workers: int) -> float:
+    """Measure on some cells of crystal how long workers take for a whole column here [s].
+
+    On a GPU, which they share, each prepares its columns while others have theirs computed.
 
     Parameters
     ----------
     parameters : dict
         Those of `Simulation`.
+    workers : int
+        How many work side by side.
     """
     simulation = Simulation(**parameters)
+    n_cells = TRIAL_CELLS_OF_A_GPU if has_gpu() else TRIAL_CELLS
     trial = replace(
         simulation,
-        n_cells=TRIAL_CELLS,
-        thicknesses=[TRIAL_CELLS * A_SUBSTRATE],
+        n_cells=n_cells,
+        thicknesses=[n_cells * A_SUBSTRATE],
         n_passes=1,
         n_configurations=1,
     )
-    flat = np.zeros((TRIAL_CELLS, SLICES_PER_CELL), dtype=np.int64)
+    flat = np.zeros((n_cells, SLICES_PER_CELL), dtype=np.int64)
+    start = perf_counter()
     beam, probes, passes = prepared(trial, flat, 0, 0)
-    beam.patterns(probes[:1], Passes(passes.transmission[:1], passes.shift[:1]))  # warm up
+    preparing = (perf_counter() - start) * simulation.n_configurations
+    beam.patterns(probes, passes)  # warm up, or compile
     start = perf_counter()
     beam.patterns(probes, passes)
-    trials = simulation.n_passes * simulation.n_cells / TRIAL_CELLS
-    return (perf_counter() - start) * trials
+    computing = (perf_counter() - start) * simulation.n_passes * simulation.n_cells / n_cells
+    if has_gpu():
+        return max(computing, (preparing + computing) / workers)
+    return computing / workers  # preparing takes little of it
 
 
 def slice_kinds(exchanged: np.ndarray) -> list[tuple[str, int]]:

@@ -335,8 +335,8 @@ def axes(parameters: dict) -> dict[str, tuple[np.ndarray, str]]:
     }
 
 
-def seconds_per_sample(parameters: dict) -> float:
-    """Return how long a row takes on this machine [s], from one that is made."""
+def seconds_per_sample(parameters: dict, workers: int) -> float:
+    """Return how long workers take for a row on this machine [s], from one that is made."""
     started = time.perf_counter()
     row(Simulation(**parameters), 0, 0)
-    return time.perf_counter() - started
+    return (time.perf_counter() - started) / workers

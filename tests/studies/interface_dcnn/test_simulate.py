@@ -367,10 +367,17 @@ def least_seconds(monkeypatch):
     """A function that returns the least processor time of three: others use the machine too."""
     monkeypatch.setattr(simulate, "perf_counter", process_time)
 
-    def measure(**changes):
-        return min(simulate.seconds_per_sample(PARAMETERS | changes) for _ in range(3))
+    def measure(workers=1, **changes):
+        return min(simulate.seconds_per_sample(PARAMETERS | changes, workers) for _ in range(3))
 
     return measure
+
+
+def test_workers_share_the_work_but_do_not_multiply_a_gpu(least_seconds, monkeypatch):
+    alone, together = least_seconds(), least_seconds(workers=100)
+    assert 100 / 3 < alone / together < 100 * 3
+    monkeypatch.setattr(simulate, "has_gpu", lambda: True)
+    assert least_seconds(workers=100) > 10 * together
 
 
 def test_the_time_of_a_sample_grows_with_its_passes_and_cells(least_seconds):

@@ -16,6 +16,6 @@ def springs(start: int, stop: int, seed: int, parameters: dict) -> dict[str, np.
     }
 
 
-def seconds_per_sample(parameters: dict) -> float:
+def seconds_per_sample(parameters: dict, workers: int) -> float:
     """Say how long a spring takes [s]."""
     return 1e-6
