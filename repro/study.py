@@ -147,7 +147,7 @@ class Archive:
     suffix : str
         How the names of such files end, such as ``".npz"``.
     read : callable
-        Takes a path; returns the content, which has a length and a ``sha256``.
+        Takes a path; returns the content, which has a ``sha256``.
     arrays : callable
         Takes the content and the data spec's parameters; returns the data spec's variables.
     fetch : callable
@@ -358,7 +358,12 @@ class Study:
         """Return what the data set of each experiment of a claim must be, by place in a record."""
         protocols = {}
         for experiment in claim.experiments:
-            fitting = [spec for spec in specs if experiment in spec.experiments]
+            asked = claim.protocol.get("data.name")
+            fitting = [
+                spec
+                for spec in specs
+                if experiment in spec.experiments and asked in (None, spec.name)
+            ]
             if not fitting:
                 raise ReproError(
                     f"the claim {claim.id} asks for the experiment {experiment}, which no data "

@@ -152,9 +152,9 @@ def best_record(
 ) -> Record | None:
     """Return the record of a claim's variant that speaks for an experiment at a preset.
 
-    One that has what the claim asks for, which a run of some networks alone may lack; of these that
-    which differs from the paper's run in least, then the one in float32, with most seeds, the later
-    in the list.
+    One of the data set that the claim's protocol names, if it names one, that has what the claim
+    asks for, which a run of some networks alone may lack; of these that which differs from the
+    paper's run in least, then the one in float32, with most seeds, the later in the list.
     """
 
     def closeness(numbered: tuple[int, Record]) -> tuple:
@@ -168,8 +168,15 @@ def best_record(
         for place, record in enumerate(records)
         if (record.status, record.variant) == ("ok", claim.variant)
         and (record.experiment, record.preset) == (experiment, preset)
+        and is_of_data_asked(claim, record)
     ]
     return max(candidates, key=closeness)[1] if candidates else None
+
+
+def is_of_data_asked(claim: Claim, record: Record) -> bool:
+    """Whether a record is of the data set that a claim's protocol names, if it names one."""
+    asked = claim.protocol.get("data.name")
+    return asked is None or (record.data is not None and record.data.name == asked)
 
 
 def decide(condition: Condition, interval: Interval, is_number: bool, better: str) -> Status:
@@ -247,7 +254,12 @@ def _differences(
 def _not_run(claim: Claim, records: Sequence[Record]) -> Outcome:
     """Say why a claim has no outcome."""
     for experiment in claim.experiments:
-        own = [r for r in records if (r.variant, r.experiment) == (claim.variant, experiment)]
+        own = [
+            r
+            for r in records
+            if (r.variant, r.experiment) == (claim.variant, experiment)
+            and is_of_data_asked(claim, r)
+        ]
         failed = [record for record in own if record.status == "failed"]
         succeeded = [record for record in own if record.status == "ok"]
         large = [record for record in succeeded if record.preset in SCALES]
@@ -258,7 +270,8 @@ def _not_run(claim: Claim, records: Sequence[Record]) -> Outcome:
         elif failed:
             reason = f"the run {failed[-1].label} failed: {failed[-1].reason}"
         else:
-            reason = f"no record of the experiment {experiment}, variant {claim.variant}"
+            of_data = f" on {name}" if (name := claim.protocol.get("data.name")) else ""
+            reason = f"no record of the experiment {experiment}, variant {claim.variant}{of_data}"
         return Outcome(claim.id, NOT_RUN, reason)
     by_scale = [
         {e: best_record(claim, e, records, preset) for e in claim.experiments} for preset in SCALES

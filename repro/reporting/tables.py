@@ -14,7 +14,7 @@ import numpy as np
 
 from repro.errors import ReproError
 from repro.evaluation.metrics import student_t_interval
-from repro.evaluation.outcomes import VERDICTS, judge, outcomes_by_scale
+from repro.evaluation.outcomes import NOT_RUN, VERDICTS, judge, outcomes_by_scale
 from repro.evaluation.power import power
 from repro.files import write_text
 from repro.reporting import formatting as write
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 NAME = "claims"  # in the markers of the README
 BEGIN, END = markers(NAME)
 OURS = "improved"  # the variant that is ours
+MOST_UNTOLD = 8  # claims of a study without any run that the README lists
 SUMMARY_COLUMNS = (
     "study", "variant", "preset", "experiment", "status", "metric", "unit", "better", "seeds",
     "mean", "interval_low", "interval_high", "smallest", "largest", "record",
@@ -284,7 +285,8 @@ def suggested_command(study: str, claim: Claim) -> str:
     """Return the command whose record can answer a claim."""
     seeds = ",".join(map(str, range(claim.seeds)))
     which = f"--variant {claim.variant} --preset {claim.preset} --experiment {claim.experiment}"
-    return f"repro run {study} {which} --seeds {seeds}"
+    is_read = claim.protocol.get("data.name", study) != study
+    return f"repro run {study} {which} --seeds {seeds}{' --data FILE' if is_read else ''}"
 
 
 def reported_text(claim: Claim) -> str:
@@ -316,7 +318,7 @@ def json_rows(rows: list[ClaimRow]) -> list[dict[str, Any]]:
 
 
 def markdown_table(rows: list[ClaimRow], titles: dict[str, str] | None = None) -> str:
-    """Write the claims as markdown tables, one a study.
+    """Write the claims as markdown tables, one a study; many without any run are only counted.
 
     Parameters
     ----------
@@ -333,7 +335,15 @@ def markdown_table(rows: list[ClaimRow], titles: dict[str, str] | None = None) -
             "| Claim | Where | Reported | Faithful, 95 % interval | Ours | Outcome |",
             "| --- | --- | --- | --- | --- | --- |",
         ]
-        lines += [markdown_row(row) for row in rows if row.study == study]
+        own = [row for row in rows if row.study == study]
+        untold = [row for row in own if row.status == NOT_RUN and not row.ours_scale]
+        folded = untold if len(untold) > MOST_UNTOLD else []
+        lines += [markdown_row(row) for row in own if row not in folded]
+        if folded:
+            lines += [
+                "",
+                f"{len(folded)} more claims have no run yet: `repro claims --study {study}`.",
+            ]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) or "No claims yet."
 

@@ -213,9 +213,13 @@ def import_archive(given: Given, out: Path, choices: Choices) -> Dataset:
         If the archive is not as the study takes it, or ``out`` is another data set.
     """
     content = given.archive.read(given.path)
-    of_archive = {"train": len(content), "validation": 0, "test": 0, "sha256": content.sha256}
-    spec = _resolve_archive(given.archive, choices, of_archive)
-    return _write_once(out, spec, given.archive.arrays(content, spec.parameters))
+    of_archive = {"validation": 0, "test": 0, "sha256": content.sha256}
+    parameters = _resolve_archive(given.archive, choices, of_archive).parameters
+    arrays = given.archive.arrays(content, parameters)
+    n = len(next(iter(arrays.values())))
+    return _write_once(
+        out, _resolve_archive(given.archive, choices, {"train": n} | of_archive), arrays
+    )
 
 
 def judged_by(given: Given, trained_on: Dataset, out: Path) -> Dataset:

@@ -170,7 +170,9 @@ def _wanted(
     claims = [
         claim
         for claim in study.claims.claims
-        if (claim.variant, claim.preset, claim.experiment) == kind and is_about(claim, run.networks)
+        if (claim.variant, claim.preset, claim.experiment) == kind
+        and claim.protocol.get("data.name", study.name) == study.name  # which a run builds itself
+        and is_about(claim, run.networks)
     ]
     return Wanted(
         study=study.name,

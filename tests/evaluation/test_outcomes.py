@@ -141,6 +141,16 @@ def test_smoke_says_nothing_and_another_variant_never_stands_in(make_claim, make
     assert "smoke" in smoke.reason
 
 
+def test_a_claim_about_one_data_set_is_not_judged_on_another(make_claim, make_record):
+    # What a network reaches on a stand-in says nothing of a number of the published data.
+    record = make_record({"mae": around(0.124)})
+    published = make_claim(protocol={"data.name": "published"})
+    assert judge(make_claim(protocol={"data.name": record.data.name}), [record]).status == "holds"
+    outcome = judge(published, [record])
+    assert outcome.status == "not run"
+    assert "published" in outcome.reason
+
+
 @pytest.mark.parametrize(
     ("protocol", "place", "said"),
     [

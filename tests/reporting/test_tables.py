@@ -155,6 +155,18 @@ def test_markdown_cannot_be_broken_by_texts(rows):
     assert all(line.replace(r"\|", "").count("|") == 7 for line in lines)
 
 
+def test_claims_that_nothing_was_run_for_are_counted_where_they_are_many(rows):
+    untold = replace(rows[0], status="not run", word="not run", ours_scale="", statement="untold")
+    few = tables.markdown_table([*rows, untold])
+    many = tables.markdown_table([*rows, *([untold] * 20)])
+    assert few.count("untold") == 1
+    assert "untold" not in many
+    before = [
+        r for r in rows if (r.study, r.status) == (untold.study, "not run") and not r.ours_scale
+    ]
+    assert f"{20 + len(before)} more claims" in many
+
+
 def test_markdown_without_claims():
     # An empty README section would look like a mistake.
     assert tables.markdown_table([]) == "No claims yet."

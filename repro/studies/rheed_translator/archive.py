@@ -7,11 +7,8 @@ content of each film in percent of the cations. Further entries are ignored.
 from __future__ import annotations
 
 import hashlib
-import http.client
 import io
 import os
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -19,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from repro.errors import NotPossibleHere, ReproError
-from repro.files import replacing
+from repro.datasets import downloads
+from repro.errors import ReproError
 from repro.imaging.geometry import resized
 from repro.study import Archive
 
@@ -31,7 +28,6 @@ URL = (
 FULL_SCALES = (1, 255, 4095, 65535)  # fractions, and cameras of 8, 12 and 16 bits
 ROUNDING = 1e-3  # a fraction may pass 0 or 1 by so much, after resizing with a spline, say
 DARKEST = 1 / 16  # of full scale: counts that stay below are no counts of so many bits
-TIMEOUT = 60  # [s]
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
@@ -145,72 +141,8 @@ def cached_path() -> Path:
 
 
 def fetch(path: str | Path, url: str = URL) -> Path:
-    """Download the published archive, unless it is here already, and check that it is the same.
-
-    The first download leaves the SHA-256 beside the archive, in ``NAME.sha256``, which every later
-    call checks against.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Where the archive is kept; never overwritten.
-    url : str
-        Where it comes from.
-
-    Returns
-    -------
-    pathlib.Path
-        The archive.
-
-    Raises
-    ------
-    ReproError
-        If the archive here or there is another than at the first download, or what comes is no
-        archive of the published form.
-    NotPossibleHere
-        If it cannot be downloaded.
-    """
-    path = Path(path)
-    record = path.with_name(path.name + ".sha256")
-    if path.exists():
-        _check_or_note(hashlib.sha256(path.read_bytes()).hexdigest(), record, str(path))
-        return path
-    content = _download(url)
-    sha256 = _parse(content, url).sha256
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _check_or_note(sha256, record, url)
-        with replacing(path) as partial:
-            partial.write_bytes(content)
-    except OSError as error:
-        raise ReproError(
-            f"{path} cannot be written ({error.strerror}): choose another folder."
-        ) from None
-    return path
-
-
-def _check_or_note(sha256: str, record: Path, source: str) -> None:
-    if not record.exists():
-        with replacing(record) as partial:
-            partial.write_text(f"{sha256}  {record.stem}\n", encoding="ascii")
-    elif record.read_text(encoding="utf-8").split()[:1] != [sha256]:
-        raise ReproError(
-            f"{source} is not the archive whose checksum {record} keeps since the first download: "
-            f"delete {record.stem} to download it again, and {record.name} too to accept another."
-        )
-
-
-def _download(url: str) -> bytes:
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
-            return response.read()
-    except (OSError, http.client.HTTPException) as error:
-        if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it holds the connection
-        raise NotPossibleHere(
-            f"{url} cannot be downloaded ({error}): get it on another machine and give it with "
-            "--data FILE."
-        ) from None
+    """Download the published archive; see `repro.datasets.downloads.fetch`."""
+    return downloads.fetch(path, url, check=lambda file, source: _parse(_content(file), source))
 
 
 # ---- what an archive must be

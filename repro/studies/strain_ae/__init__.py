@@ -7,8 +7,9 @@ STUDY = Study(
     title="Strain maps from noisy 4D-STEM: the cycle-consistent spatial transforming autoencoder",
     variants=("faithful", "corrected", "improved"),
     deviations=(
-        "The published scan was not to be had: a STAND-IN with the same grains and the same noise "
-        "is simulated, and no number of the paper can be judged on it.",
+        "The published scan was not to be had: unless it is given with --data, a STAND-IN with the "
+        "same grains and the same noise is simulated, and no number of the paper can be judged on "
+        "it.",
         "The paper's text was not to be had: the network is rebuilt from the authors' published "
         "files. Where these differ, the first stage has the ring of 20 to 85 pixels and the "
         "coefficients of the package; the second has those of the one saved result (10 % noise), "
@@ -27,6 +28,7 @@ STUDY = Study(
     evaluate="evaluate:evaluate",
     figures="figures:figures",
     captions="figures:CAPTIONS",
+    archive="archive:ARCHIVE",
     apply="apply:apply",
     apply_settings={
         "reference": "the unstrained region, such as 10:20,0:8 for rows and columns of the scan",

@@ -5,6 +5,9 @@ grains counted anew; ``unseen/`` other grains of other strains; ``smooth/`` stra
 change smoothly. ``mae`` counts all positions, as published; ``rms`` only those within a grain.
 ``limit/`` is the precision that no unbiased reading of one pattern can pass; ``neighbours/`` is
 what our variant makes of the same patterns when it looks at those around each, which may pass it.
+
+Of the published scan there is ``trained/`` alone, and neither a limit nor a true base, since how
+its patterns were made is not known.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from repro.datasets.spec import ResolvedSpec
 from repro.evaluation.metrics import Evaluation, Metric, higher, in_stages, lower, neither
 from repro.evaluation.resampling import Resampled, Resampling
 from repro.imaging.geometry import resized
@@ -46,6 +50,7 @@ Metrics = dict[str, Metric]
 Arrays = dict[str, np.ndarray]
 Answers = tuple[Metrics, Arrays]
 
+PUBLISHED = "ws2_published"  # the data set of the published scan
 TRAINED = "trained"
 SCAN_NAMES = {"published": "new_noise", "polycrystal": "unseen", "smooth": "smooth"}
 REFERENCE_ROWS, REFERENCE_COLUMNS = (30, 60), (10, 40)  # published window [scan pixels]
@@ -61,7 +66,9 @@ SHOWN = 64  # most positions along a side that are kept for the figures
 def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluation:
     """Measure strain and rotation on every scan of the test split, and on the trained one."""
     bench = Bench(trained)
-    stages = [errors_stage, slope_stage, limit_stage, baseline_stage]
+    stages = [errors_stage, slope_stage, baseline_stage]
+    if bench.knows_patterns:
+        stages.insert(2, limit_stage)
     is_ours = trained.variant == "improved"
     stages += [interval_stage, neighbour_stage] if is_ours else [base_stage]
     return in_stages(stages, bench, progress).defined()
@@ -120,12 +127,13 @@ class Bench:
     def __init__(self, trained: Trained):
         self.trained, self.dataset = trained, trained.dataset
         self.positions = Positions(trained.dataset)
-        self.simulation = Simulation(**trained.dataset.spec.parameters)
+        self.simulation = simulation_of(trained.dataset.spec)
+        self.knows_patterns = trained.dataset.spec.name != PUBLISHED
         self.of_reference = np.zeros(len(COMPONENTS))  # deviation that all positions share [1, rad]
 
     @cached_property
     def rows(self) -> dict[str, np.ndarray]:
-        """The rows of every scan by name."""
+        """The rows of every scan by name, that which was trained on first."""
         test, kinds = self.dataset.rows("test"), self.simulation.scans
         scans = self.dataset.array("scan")[test]
         named = {SCAN_NAMES[kinds[number]]: test[scans == number] for number in np.unique(scans)}
@@ -233,6 +241,15 @@ class Bench:
             share == 1,
             "train" if name == TRAINED else "test",
         )
+
+
+def simulation_of(spec: ResolvedSpec) -> Simulation:
+    """Return how the patterns of a data set were made; of the published scan, what is assumed."""
+    known = Simulation.__dataclass_fields__
+    parameters = {name: value for name, value in spec.parameters.items() if name in known}
+    if spec.name == PUBLISHED:
+        parameters |= {"scans": ["published"], "probe_radius": 0.0}
+    return Simulation(**parameters)
 
 
 def middle_of(parameters: np.ndarray) -> np.ndarray:
@@ -402,10 +419,10 @@ def baseline_stage(bench: Bench) -> Answers:
     setting = Setting.of(bench.simulation.detector)
     metrics: Metrics = {}
     for baseline, read in BASELINES.items():
-        trained = Found(*bench.read_by(read, TRAINED, setting))
-        zero = middle_of(trained.parameters[bench.in_reference])
-        for name in bench.rows.keys() - {TRAINED}:
-            found = relative(Found(*bench.read_by(read, name, setting)).parameters, zero)
+        read_as = {name: Found(*bench.read_by(read, name, setting)) for name in bench.rows}
+        zero = middle_of(read_as[TRAINED].parameters[bench.in_reference])
+        for name in list(bench.rows)[1:] or [TRAINED]:
+            found = relative(read_as[name].parameters, zero)
             errors = errors_of(bench.scan(name, Found(found[:, :3], found[:, 3])))
             metrics |= {
                 f"{baseline}/{metric}": replace(m, definition=f"{m.definition}, by {baseline}")
@@ -456,18 +473,17 @@ def neighbour_stage(bench: Bench) -> Answers:
 def base_stage(bench: Bench) -> Answers:
     """Hold the learned base against the pattern that it should be, without noise."""
     base = base_of(bench.network)
-    true = true_base(bench)
-    where = ring(len(base), *BASE_RING) > 0
-    alike = float(np.corrcoef(base[where], true[where])[0, 1])
     rows = bench.rows[TRAINED]
     mean = bench.dataset.array("patterns")[rows].mean(axis=(0, 1)) / bench.positions.unit
+    images, metrics = {"base_learned": base, "base_mean": mean}, {}
+    if bench.knows_patterns:
+        images["base_true"] = true = true_base(bench)
+        where = ring(len(base), *BASE_RING) > 0
+        alike = float(np.corrcoef(base[where], true[where])[0, 1])
+        about = "correlation of the learned base with the pattern it should be, rings 2 and 3"
+        metrics["base/correlation"] = higher(alike, about)
     size = min(len(base), 100)
-    arrays = {
-        name: resized(image, size, size)
-        for name, image in (("base_learned", base), ("base_true", true), ("base_mean", mean))
-    }
-    about = "correlation of the learned base with the pattern it should be, rings 2 and 3"
-    return {"base/correlation": higher(alike, about)}, arrays
+    return metrics, {name: resized(image, size, size) for name, image in images.items()}
 
 
 def true_base(bench: Bench) -> np.ndarray:

@@ -34,8 +34,8 @@ CAPTIONS = {
         "A cloud that is flatter than the line: it is recalled."
     ),
     "base": (
-        "The base that was learned without labels, the pattern that it should be, and the mean of "
-        "all patterns of the trained scan; lowest seed, on one colour scale."
+        "The base that was learned without labels, the pattern that it should be where that is "
+        "known, and the mean of all patterns of the scan; lowest seed, on one colour scale."
     ),
 }
 
@@ -95,11 +95,12 @@ def draw_unseen(arrays: Seeds) -> Figure:
 
 
 def draw_base(arrays: Seeds) -> Figure:
-    """Draw learned base, true base and mean pattern."""
+    """Draw learned base, true base where it is known, and mean pattern."""
     known = lowest(arrays)
-    figure, axes = new_figure(1, 3, PAGE_WIDTH, 0.36 * PAGE_WIDTH)
-    scale = intensity_scale(known["base_true"])
     titles = {"learned": "learned", "true": "as it should be", "mean": "mean pattern"}
+    titles = {name: title for name, title in titles.items() if f"base_{name}" in known}
+    figure, axes = new_figure(1, len(titles), PAGE_WIDTH, 0.36 * PAGE_WIDTH)
+    scale = intensity_scale(known.get("base_true", known["base_learned"]))
     with house_style():
         for ax, (name, title) in zip(axes[0], titles.items(), strict=True):
             image(ax, np.maximum(known[f"base_{name}"], 0), **scale)

@@ -65,10 +65,7 @@ class Detector:
     @cached_property
     def background(self) -> np.ndarray:
         """Share of the background in each pixel, ``(n_pixels, n_pixels)``, summing to 1."""
-        frequency = self.places / BACKGROUND_SIZE
-        squares = frequency[:, None] ** 2 + frequency**2
-        lorentzian = 1 / (1 + squares / BACKGROUND_WIDTH**2)
-        return lorentzian / lorentzian.sum()
+        return lorentzian(self.places)
 
     def patterns(self, deformations: np.ndarray) -> np.ndarray:
         """Return patterns of crystals without background.
@@ -242,6 +239,20 @@ class Simulation:
         which = which.reshape(shares.shape)
         mixed = sum(shares[:, i, None, None] * pure[which[:, i]] for i in range(shares.shape[1]))
         return self.dose * ((1 - self.noise) * mixed + self.noise * self.detector.background)
+
+
+def lorentzian(places: np.ndarray) -> np.ndarray:
+    """Return the share of the background in each pixel, ``(n_pixels, n_pixels)``, summing to 1.
+
+    Parameters
+    ----------
+    places : numpy.ndarray
+        Of the pixels along a side, from the middle, ``(n_pixels,)`` [published pixels].
+    """
+    frequency = places / BACKGROUND_SIZE
+    squares = frequency[:, None] ** 2 + frequency**2
+    shares = 1 / (1 + squares / BACKGROUND_WIDTH**2)
+    return shares / shares.sum()
 
 
 def rows(start: int, stop: int, seed: int, parameters: dict) -> dict[str, np.ndarray]:

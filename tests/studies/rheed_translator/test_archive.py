@@ -318,7 +318,7 @@ def test_an_archive_altered_here_is_refused_and_left_alone(published, path):
     fetch(path, url)
     saved(path, stoich=CONTENTS + 1)
     altered = digest(path)
-    with pytest.raises(ReproError, match=r"films.npz is not the archive whose checksum .* keeps"):
+    with pytest.raises(ReproError, match=r"films.npz is not the file whose checksum .* keeps"):
         fetch(path, url)
     assert digest(path) == altered
 
@@ -328,7 +328,7 @@ def test_an_archive_altered_there_is_refused_at_the_second_download(published, p
     first = fetch(path, url).with_name("films.npz.sha256").read_text()
     path.unlink()
     saved(original, stoich=CONTENTS + 1)
-    with pytest.raises(ReproError, match=r"published.npz is not the archive .* first download"):
+    with pytest.raises(ReproError, match=r"published.npz is not the file .* first download"):
         fetch(path, url)
     assert not path.exists()
     assert path.with_name("films.npz.sha256").read_text() == first
