@@ -6,6 +6,9 @@ change smoothly. ``mae`` counts all positions, as published; ``rms`` only those 
 ``limit/`` is the precision that no unbiased reading of one pattern can pass; ``neighbours/`` is
 what our variant makes of the same patterns when it looks at those around each, which may pass it.
 
+``artefacts/`` and ``distortion/`` are the published grains as a worse microscope records them, read
+against their own reference.
+
 Of the published scan there is ``trained/`` alone, and neither a limit nor a true base, since how
 its patterns were made is not known.
 """
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,13 +27,22 @@ from repro.evaluation.metrics import Evaluation, Metric, higher, in_stages, lowe
 from repro.evaluation.resampling import Resampled, Resampling
 from repro.imaging.geometry import resized
 from repro.studies.strain_ae.baselines import BASELINES, Setting
+from repro.studies.strain_ae.disturbed import ARTEFACTS, DISTORTION, Replaced, patterns_with
 from repro.studies.strain_ae.fit import WITHIN, relative
 from repro.studies.strain_ae.lattice import COMPONENTS, SIXTH, deformation, sixfold
 from repro.studies.strain_ae.limit import standard_deviations
 from repro.studies.strain_ae.masks import RING_2, ring
 from repro.studies.strain_ae.model import base_of, finding_network
 from repro.studies.strain_ae.neighbours import with_neighbours
-from repro.studies.strain_ae.recipe import STRAIN, TEMPLATES, Positions, parameters_of
+from repro.studies.strain_ae.recipe import (
+    ROTATION,
+    STRAIN,
+    TEMPLATES,
+    Positions,
+    Rotations,
+    parameters_of,
+)
+from repro.studies.strain_ae.scan_files import ScanFile
 from repro.studies.strain_ae.scans import REFERENCE_ROTATION
 from repro.studies.strain_ae.simulate import NOISE_FREE, Simulation
 from repro.studies.strain_ae.strain import (
@@ -40,7 +52,7 @@ from repro.studies.strain_ae.strain import (
     published_strain,
     stretches,
 )
-from repro.studies.strain_ae.templates import templates_of
+from repro.studies.strain_ae.templates import Scan, templates_of
 from repro.study import Trained
 
 if TYPE_CHECKING:
@@ -51,8 +63,8 @@ Arrays = dict[str, np.ndarray]
 Answers = tuple[Metrics, Arrays]
 
 PUBLISHED = "ws2_published"  # the data set of the published scan
-TRAINED = "trained"
-SCAN_NAMES = {"published": "new_noise", "polycrystal": "unseen", "smooth": "smooth"}
+TRAINED, NEW_NOISE = "trained", "new_noise"
+SCAN_NAMES = {"published": NEW_NOISE, "polycrystal": "unseen", "smooth": "smooth"}
 REFERENCE_ROWS, REFERENCE_COLUMNS = (30, 60), (10, 40)  # published window [scan pixels]
 UNITS = dict(zip(COMPONENTS, ("1", "1", "1", "degrees"), strict=True))
 OUTLIER = 5.0  # errors beyond this many times the limit
@@ -60,15 +72,15 @@ BASE_RING = (50.0, 85.0)  # where bases are compared: rings 2 and 3 [published p
 COMPARED = ("mae", "rms", "displacement")  # errors of the baselines too
 OF_NEIGHBOURS = ("rms", "displacement", "slope", "coverage")
 READ_AT_ONCE = 256  # patterns
+STRAIN_OF = {"faithful": published_strain, "corrected": consistent_strain}
 SHOWN = 64  # most positions along a side that are kept for the figures
 
 
 def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluation:
     """Measure strain and rotation on every scan of the test split, and on the trained one."""
     bench = Bench(trained)
-    stages = [errors_stage, slope_stage, baseline_stage]
-    if bench.knows_patterns:
-        stages.insert(2, limit_stage)
+    of_known = [limit_stage, robustness_stage] if bench.knows_patterns else []
+    stages = [errors_stage, slope_stage, *of_known, baseline_stage]
     is_ours = trained.variant == "improved"
     stages += [interval_stage, neighbour_stage] if is_ours else [base_stage]
     return in_stages(stages, bench, progress).defined()
@@ -142,16 +154,12 @@ class Bench:
     @cached_property
     def scans(self) -> dict[str, ScanErrors]:
         """Every scan by name."""
-        read = {
-            "faithful": partial(self.from_network, published_strain),
-            "corrected": partial(self.from_network, consistent_strain),
-            "improved": self.from_fit,
-        }[self.trained.variant]
+        read = self.from_fit if self.trained.variant == "improved" else self.from_network
         return {name: self.scan(name, found) for name, found in read().items()}
 
-    def from_network(self, strain_of: Callable) -> dict[str, Found]:
+    def from_network(self) -> dict[str, Found]:
         """Return what the second stage finds in every scan."""
-        parameters = self.parameters
+        parameters, strain_of = self.parameters, STRAIN_OF[self.trained.variant]
         reference = parameters[TRAINED][self.in_reference]
         return {name: strain_of(found, reference) for name, found in parameters.items()}
 
@@ -168,6 +176,39 @@ class Bench:
     def network(self) -> keras.Model:
         """The second stage."""
         return self.trained.models[STRAIN]
+
+    def read_again(self, kind: str | None = None) -> ScanErrors:
+        """Return the published grains counted anew, disturbed or not, against their reference."""
+        rows, positions = self.rows[NEW_NOISE], self.positions
+        if kind is not None:
+            within, scan = rows % self.simulation.n_rows, int(self.dataset.array("scan")[rows[0]])
+            seed = self.trained.seed
+            patterns = patterns_with(kind, self.simulation, within, scan, seed)
+            positions = Replaced(self.dataset, rows, patterns)
+        if self.trained.variant == "improved":
+            parameters = self.fitted_after_mending(positions, rows)
+            found = relative(parameters, middle_of(parameters[self.in_reference]))
+            return self.scan(NEW_NOISE, Found(found[:, :3], found[:, 3]))
+        stage = replace(
+            self.trained.tasks[STRAIN].context,
+            positions=positions,
+            prior=Rotations(self.trained.models[ROTATION], positions),
+        )
+        finding = finding_network(self.network)
+        parameters = parameters_of(finding, stage, positions.of_rows(rows))
+        strain_of = STRAIN_OF[self.trained.variant]
+        return self.scan(NEW_NOISE, strain_of(parameters, parameters[self.in_reference]))
+
+    def fitted_after_mending(self, positions: Positions, rows: np.ndarray) -> np.ndarray:
+        """Return strain and rotation by our fit, bad pixels mended as in a user's scan."""
+        numbers = positions.of_rows(rows)
+        patterns = positions.of("patterns", numbers)
+        n_rows, side = len(rows), patterns.shape[-1]
+        scan = ScanFile(patterns.reshape(n_rows, -1, side, side), (0, 1, 2, 3), "the scan")
+        scan = scan.mending(patterns)
+        mended = np.stack([scan.row(row) for row in range(n_rows)])
+        templates = templates_of(self.trained.models[TEMPLATES])
+        return Scan(mended, np.arange(len(numbers))).fitted(templates).parameters
 
     def from_fit(self) -> dict[str, Found]:
         """Return what is found in every scan with the templates that were learned."""
@@ -295,9 +336,8 @@ def errors_of(scan: ScanErrors) -> Metrics:
                 spread, f"standard deviation about the grain's mean {about}", unit
             ),
         }
-    displacement = RING_2 * np.sqrt(norms(scan.errors[scan.within]) / 2)
     metrics[f"{scan.name}/displacement"] = lower(
-        root(inside.mean(displacement**2)),
+        shifts(inside, scan.errors[scan.within]),
         f"root mean square shift of the second ring's discs by the errors, scan {scan.name}, "
         "positions within a grain",
         "pixels",
@@ -430,6 +470,46 @@ def baseline_stage(bench: Bench) -> Answers:
                 if metric.split("/")[1] in COMPARED
             }
     return metrics, {}
+
+
+def robustness_stage(bench: Bench) -> Answers:
+    """Read the published grains with faults of the detector, and with a beam off its place."""
+    plain = bench.read_again()
+    inside = plain.resampling(plain.within)
+    grains = Resampling("grain", np.unique(plain.unit[plain.within]), plain.split)
+    before = shifts(inside, plain.errors[plain.within])
+    bias_before = shifts(grains, means_of_grains(plain))
+    metrics: Metrics = {}
+    for kind, what in {
+        ARTEFACTS: "hot pixels, dead rows and uneven discs",
+        DISTORTION: "the beam half a pixel off and a detector with 1 % of ellipticity",
+    }.items():
+        read = bench.read_again(kind)
+        after = shifts(inside, read.errors[read.within])
+        bias = shifts(grains, means_of_grains(read))
+        about = f"shift of the second ring's discs by the errors with {what}"
+        metrics |= {
+            f"{kind}/displacement": lower(after, f"root mean square {about}", "pixels"),
+            f"{kind}/displacement_ratio": lower(
+                replace(after, values=after.values / before.values), f"{about}, over that without"
+            ),
+            f"{kind}/bias_ratio": lower(
+                replace(bias, values=bias.values / bias_before.values),
+                f"rms over grains of the mean {about}, over that without",
+            ),
+        }
+    return metrics, {}
+
+
+def shifts(drawn: Resampling, errors: np.ndarray) -> Resampled:
+    """Return the rms shift of the second ring's discs by errors ``(n, 4)`` [published pixels]."""
+    return root(drawn.mean(RING_2**2 * norms(errors) / 2))
+
+
+def means_of_grains(scan: ScanErrors) -> np.ndarray:
+    """Return the mean errors of every grain, of positions within it, ``(n_grains, 4)``."""
+    errors, unit = scan.errors[scan.within], scan.unit[scan.within]
+    return np.stack([errors[unit == grain].mean(axis=0) for grain in np.unique(unit)])
 
 
 def interval_stage(bench: Bench) -> Answers:
