@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 NAME = "claims"  # in the markers of the README
 BEGIN, END = markers(NAME)
 OURS = "improved"  # the variant that is ours
-MOST_UNTOLD = 8  # claims of a study without any run that the README lists
+MOST_UNTOLD = 8  # claims of a study without any run that are not folded away
 SUMMARY_COLUMNS = (
     "study", "variant", "preset", "experiment", "status", "metric", "unit", "better", "seeds",
     "mean", "interval_low", "interval_high", "smallest", "largest", "record",
@@ -335,10 +335,8 @@ def markdown_table(rows: list[ClaimRow], titles: dict[str, str] | None = None) -
             "| Claim | Where | Reported | Faithful, 95 % interval | Ours | Outcome |",
             "| --- | --- | --- | --- | --- | --- |",
         ]
-        own = [row for row in rows if row.study == study]
-        untold = [row for row in own if row.status == NOT_RUN and not row.ours_scale]
-        folded = untold if len(untold) > MOST_UNTOLD else []
-        lines += [markdown_row(row) for row in own if row not in folded]
+        shown, folded = told_apart([row for row in rows if row.study == study])
+        lines += [markdown_row(row) for row in shown]
         if folded:
             lines += [
                 "",
@@ -346,6 +344,13 @@ def markdown_table(rows: list[ClaimRow], titles: dict[str, str] | None = None) -
             ]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) or "No claims yet."
+
+
+def told_apart(rows: list[ClaimRow]) -> tuple[list[ClaimRow], list[ClaimRow]]:
+    """Return the claims of a study to show, and those to fold away: many without any run."""
+    untold = [row for row in rows if row.status == NOT_RUN and not row.ours_scale]
+    folded = untold if len(untold) > MOST_UNTOLD else []
+    return [row for row in rows if row not in folded], folded
 
 
 def markdown_row(row: ClaimRow) -> str:

@@ -27,6 +27,7 @@ from repro.reporting.tables import (
     numbered_reasons,
     relative,
     scale_notes,
+    told_apart,
 )
 from repro.reporting.titles import run_titles
 from repro.reporting.variants import VariantTable, variant_tables
@@ -146,6 +147,16 @@ class StudyView:
     def reasons(self) -> dict[str, int]:
         """Why claims have no run, each reason with its number."""
         return numbered_reasons([row for row in self.claims if row.status == "not run"])
+
+    @property
+    def shown_claims(self) -> list[ClaimRow]:
+        """The claims that its table shows at once."""
+        return told_apart(self.claims)[0]
+
+    @property
+    def folded_claims(self) -> list[ClaimRow]:
+        """Many claims without any run, in a table that is folded away."""
+        return told_apart(self.claims)[1]
 
     @property
     def scale_notes(self) -> list[str]:
