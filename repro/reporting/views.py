@@ -109,6 +109,7 @@ class RunView:
     command: str
     networks: list[NetworkView]
     curves: list[FigureView]
+    courses: list[str]
     figures: list[FigureView]
     worst_cases: list[FigureView]
     metric_groups: list[MetricGroup]
@@ -264,8 +265,8 @@ def run_view(
 ) -> RunView:
     """Gather what the page shows of a record.
 
-    If it is embedded, its figures and all metrics are in the page; else the page names the files
-    and shows the metrics behind claims.
+    If it is embedded, its figures, curves and all metrics are in the page; else the page names the
+    files, tells the course of the training, and shows the metrics behind claims.
     """
     where = relative(path, base)
     figures = {
@@ -286,7 +287,8 @@ def run_view(
         reason=record.reason or "The record gives no reason.",
         command=record.command,
         networks=network_views(record),
-        curves=curve_views(record, references),
+        curves=curve_views(record, references) if embedded else [],
+        courses=[] if embedded else courses(record),
         figures=[view for name, view in figures.items() if name not in worst],
         worst_cases=[figures[name] for name in worst],
         metric_groups=metric_groups(record, claims, embedded),
@@ -379,6 +381,17 @@ def curve_views(record: Record, references: References) -> list[FigureView]:
             )
         )
     return views
+
+
+def courses(record: Record) -> list[str]:
+    """Return the course of every training in a sentence or two."""
+    from repro.reporting import figures
+
+    return [
+        f"{metric_label(task)}. {figures.describe_curves(seeds)}"
+        for task, seeds in record.curves.items()
+        if seeds
+    ]
 
 
 def across_views(study: Study, records: list[Record]) -> list[FigureView]:

@@ -95,7 +95,7 @@ def test_figures_are_decoded_and_described(visit):
     page = visit()
     page.evaluate(OPEN_ALL)
     images = page.locator("img")
-    assert images.count() == 11
+    assert images.count() == 10
     page.evaluate("Promise.all([...document.images].map(image => image.decode()))")
     for image in images.all():
         assert image.evaluate("image => image.naturalWidth") > 0

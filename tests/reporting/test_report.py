@@ -351,7 +351,8 @@ def test_figures_of_further_experiments_are_named_and_not_in_the_page(gallery):
     further = record.model_copy(update={"experiment": "rough"})
     pages = [render([(path, r)], {"rods": studies["rods"]}, folder) for r in (record, further)]
     figures = [page.count("<img") for page in pages]
-    assert figures[0] - figures[1] == 3
+    assert figures[0] - figures[1] == 3 + len(record.curves)
+    assert "validation loss from" in pages[1], "curves are told in words"
     assert "figures/heights.svg" in pages[1].replace("<wbr>", "")
     assert "Figure missing" in pages[1], "what is missing is told all the same"
 
