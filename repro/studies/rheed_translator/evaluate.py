@@ -189,19 +189,48 @@ def four_paths(name: str, group: Group) -> Metrics:
             mean(np.square(back - images)),
             "squared error of images through Sr content and back",
         ),
-        f"{name}/code_distance": code_distance(said, films),
     }
 
 
-def code_distance(said: Answers, films: Resampling) -> Metric:
-    """Return how near the two codes of a film are, beside those of different films."""
-    apart = np.square(said.image_code[:, None] - said.stoichiometry_code[None]).mean(axis=2)
-    own = np.diag(apart)
-    others = (apart.sum(axis=1) - own) / max(len(own) - 1, 1)
-    about = "squared distance of a film's two codes, over that of different films' codes"
+def code_distance(films: Resampling, apart: np.ndarray) -> Metric:
+    """Return how near the two codes of a film are, beside those of different films.
+
+    Parameters
+    ----------
+    films : Resampling
+        Draws of the films.
+    apart : numpy.ndarray
+        ``(n, 2)``, as `distances_of_codes` returns them, each of the network that was asked.
+    """
+    about = (
+        "squared distance of a film's two codes, over that of its code as an image from the "
+        "codes of other films' Sr contents in the same network"
+    )
+    own, others = apart.T
     if mean(others) == 0:
         return lower(np.nan, about)
     return lower(films.mean(own) / films.mean(others), about)
+
+
+def distances_of_codes(said: Answers) -> np.ndarray:
+    """Return how far films' codes are apart in one network, ``(n, 2)``.
+
+    First the squared distance of a film's code as an image from that of its own Sr content, then
+    the mean of those from the Sr contents of all other films.
+    """
+    apart = np.square(said.image_code[:, None] - said.stoichiometry_code[None]).mean(axis=2)
+    own = np.diag(apart)
+    return np.stack([own, (apart.sum(axis=1) - own) / max(len(own) - 1, 1)], axis=1)
+
+
+def codes_apart(bench: Bench, name: str, network: Network, rows: np.ndarray) -> np.ndarray:
+    """Return `distances_of_codes` of some films among these and all training films, ``(n, 2)``.
+
+    Codes of different networks would tell nothing: each has its own axes.
+    """
+    films = np.union1d(bench.films.training, rows)
+    said = network.translation.answers(bench.models[name], network.inputs(films))
+    return distances_of_codes(said)[np.searchsorted(films, rows)]
 
 
 # ---- the groups
@@ -213,6 +242,9 @@ def held_out_stage(bench: Bench) -> tuple[Metrics, Arrays]:
     parts = [np.array(network.held_out) for network in bench.folds.values()]
     errors = group.said.stoichiometry_of_image - group.stoichiometry
     metrics = four_paths("held_out", group) | simple_models(bench, "held_out", parts)
+    order = np.argsort(np.concatenate(parts), kind="stable")
+    apart = [codes_apart(bench, n, net, np.array(net.held_out)) for n, net in bench.folds.items()]
+    metrics["held_out/code_distance"] = code_distance(group.films, np.concatenate(apart)[order])
     return metrics | resolution(bench, group.films, errors), arrays_of("held_out", group)
 
 
@@ -290,6 +322,8 @@ def test_stage(bench: Bench) -> tuple[Metrics, Arrays]:
     said, again = bench.ask(ALL, bench.all, bench.test)
     group = Group(*bench.truth(bench.test), said, again, Resampling("film", bench.test))
     metrics = four_paths("test", group) | simple_models(bench, "test", [bench.test])
+    apart = codes_apart(bench, ALL, bench.all, bench.test)
+    metrics["test/code_distance"] = code_distance(group.films, apart)
     return metrics, arrays_of("test", group)
 
 
