@@ -28,6 +28,7 @@ STUDY = Study(
     evaluate="evaluate:evaluate",
     figures="figures:figures",
     captions="figures:CAPTIONS",
+    comparison_figures="figures:across",
     archive="archive:ARCHIVE",
     apply="apply:apply",
     apply_settings={
