@@ -358,11 +358,10 @@ class Study:
         """Return what the data set of each experiment of a claim must be, by place in a record."""
         protocols = {}
         for experiment in claim.experiments:
-            asked = claim.protocol.get("data.name")
             fitting = [
                 spec
                 for spec in specs
-                if experiment in spec.experiments and asked in (None, spec.name)
+                if experiment in spec.experiments and claim.data_name in (None, spec.name)
             ]
             if not fitting:
                 raise ReproError(

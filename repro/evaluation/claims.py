@@ -164,6 +164,11 @@ class Claim(BaseModel):
         """The experiments whose records the claim reads."""
         return list(dict.fromkeys(self.place_of(name)[0] for name in self.metrics))
 
+    @property
+    def data_name(self) -> str | None:
+        """The data set that the claim is about alone; None if any of its study's may answer it."""
+        return self.protocol.get("data.name")
+
     def place_of(self, name: str) -> tuple[str, str]:
         """Return the experiment and the metric that a name stands for."""
         experiment, colon, metric = name.partition(":")

@@ -175,8 +175,8 @@ def best_record(
 
 def is_of_data_asked(claim: Claim, record: Record) -> bool:
     """Whether a record is of the data set that a claim's protocol names, if it names one."""
-    asked = claim.protocol.get("data.name")
-    return asked is None or (record.data is not None and record.data.name == asked)
+    name = claim.data_name
+    return name is None or (record.data is not None and record.data.name == name)
 
 
 def decide(condition: Condition, interval: Interval, is_number: bool, better: str) -> Status:
@@ -270,7 +270,7 @@ def _not_run(claim: Claim, records: Sequence[Record]) -> Outcome:
         elif failed:
             reason = f"the run {failed[-1].label} failed: {failed[-1].reason}"
         else:
-            of_data = f" on {name}" if (name := claim.protocol.get("data.name")) else ""
+            of_data = f" on {claim.data_name}" if claim.data_name else ""
             reason = f"no record of the experiment {experiment}, variant {claim.variant}{of_data}"
         return Outcome(claim.id, NOT_RUN, reason)
     by_scale = [

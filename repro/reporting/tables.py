@@ -285,7 +285,7 @@ def suggested_command(study: str, claim: Claim) -> str:
     """Return the command whose record can answer a claim."""
     seeds = ",".join(map(str, range(claim.seeds)))
     which = f"--variant {claim.variant} --preset {claim.preset} --experiment {claim.experiment}"
-    is_read = claim.protocol.get("data.name", study) != study
+    is_read = claim.data_name not in (None, study)
     return f"repro run {study} {which} --seeds {seeds}{' --data FILE' if is_read else ''}"
 
 

@@ -171,7 +171,7 @@ def _wanted(
         claim
         for claim in study.claims.claims
         if (claim.variant, claim.preset, claim.experiment) == kind
-        and claim.protocol.get("data.name", study.name) == study.name  # which a run builds itself
+        and claim.data_name in (None, study.name)  # which a run builds itself
         and is_about(claim, run.networks)
     ]
     return Wanted(
