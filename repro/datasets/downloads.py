@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import urllib.error
 import urllib.request
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from repro.errors import NotPossibleHere, ReproError
-from repro.files import replacing
+from repro.files import sha256, replacing
 
 TIMEOUT = 60  # without an answer [s]
 PIECE = 2**20  # [bytes]
@@ -48,25 +47,19 @@ def fetch(path: str | Path, url: str, check: Callable[[Path, str], object]) -> P
     path = Path(path)
     record = path.with_name(path.name + ".sha256")
     if path.exists():
-        _check_or_note(sha256_of(path), record, str(path))
+        _check_or_note(sha256(path), record, str(path))
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:
             _download(url, partial)
             check(partial, url)
-            _check_or_note(sha256_of(partial), record, url)
+            _check_or_note(sha256(partial), record, url)
     except OSError as error:
         raise ReproError(
             f"{path} cannot be written ({error.strerror}): choose another folder."
         ) from None
     return path
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file of any size, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_or_note(sha256: str, record: Path, source: str) -> None:

@@ -15,6 +15,7 @@ from scipy.ndimage import distance_transform_edt
 
 from repro.datasets import downloads
 from repro.errors import ReproError
+from repro.files import sha256
 from repro.studies.strain_ae.scan_files import ScanFile
 from repro.studies.strain_ae.scans import REFERENCE_ROTATION
 from repro.studies.strain_ae.simulate import NOISE_FREE, counts_as, lorentzian
@@ -57,7 +58,7 @@ class PublishedScan:
     @cached_property
     def sha256(self) -> str:
         """Of the MATLAB file, in hexadecimal digits."""
-        return downloads.sha256_of(self.path)
+        return sha256(self.path)
 
 
 def read_archive(path: str | Path) -> PublishedScan:
