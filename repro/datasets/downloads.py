@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from repro.errors import NotPossibleHere, ReproError
-from repro.files import sha256, replacing
+from repro.files import replacing, sha256
 
 TIMEOUT = 60  # without an answer [s]
 PIECE = 2**20  # [bytes]
