@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from repro.bench.device import gpu_name
-from repro.studies.rheed_translator.model import LossWeights, published_translator
-from repro.studies.rheed_translator.transposed import Conv2DTranspose
+from repro.studies.rheed_translator.published.model import LossWeights, published_translator
+from repro.studies.rheed_translator.published.transposed import Conv2DTranspose
 from repro.training.recipe import is_compiled
 
 HEIGHT, WIDTH, BATCH = 540, 720, 4

@@ -17,7 +17,8 @@ STUDY = Study(
     evaluate="evaluate:evaluate",
     figures="figures:figures",
     captions="figures:CAPTIONS",
-    archive="archive:ARCHIVE",
+    archive="data.archive:ARCHIVE",
     apply="apply:apply",
+    apply_settings={"response": "linear if pictures of 8 bits are proportional to the intensity"},
     page="page:serve",
 )

@@ -12,16 +12,16 @@ import numpy as np
 from repro.display import Progress
 from repro.errors import ReproError
 from repro.reporting.figures import BLUE, GRID, ORANGE, PAGE_WIDTH, house_style, new_figure
-from repro.studies.rheed_translator.archive import ARCHIVE, read_images
+from repro.studies.rheed_translator.data.archive import ARCHIVE, read_images
+from repro.studies.rheed_translator.page.predict import DEMONSTRATION, SIMULATED, Translator
 from repro.studies.rheed_translator.page.readings import Row, read_row
+from repro.studies.rheed_translator.page.trained import translator_of
 from repro.studies.rheed_translator.page.uploads import (
     Upload,
     names_of_images,
     read_stack,
     upload_of,
 )
-from repro.studies.rheed_translator.predict import DEMONSTRATION, SIMULATED, Translator
-from repro.studies.rheed_translator.trained import translator_of
 from repro.study import Applied, Quantity, Trained
 
 if TYPE_CHECKING:
@@ -29,17 +29,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_NAMES, LONGEST_NAME = 12, 24  # of images along the axis of a picture; beyond, numbers
+UNKNOWN, LINEAR = RESPONSES = ("unknown", "linear")  # of a camera and the programs after it
 MARGIN = 3  # above and below the points of a picture [at.%]
 CAPTION = (
     "Sr content of each image with its interval. Shaded: the range of the training films. "
-    "Open circles: images unlike the training films, whose numbers and intervals mean little; "
-    "their intervals may be cut off."
+    "Open circles: images in doubt, whose numbers and intervals mean little; their intervals may "
+    "be cut off."
 )
 
 Images = list[tuple[str, Callable[[], Upload]]]
 
 
-def apply(trained: Trained, source: Path, progress: Progress) -> Applied:
+def apply(trained: Trained, source: Path, progress: Progress, response: str = UNKNOWN) -> Applied:
     """Read the Sr content of images.
 
     Parameters
@@ -52,15 +53,20 @@ def apply(trained: Trained, source: Path, progress: Progress) -> Applied:
         of the published form, with Sr contents or without.
     progress : callable
         Is told how many files of a folder are read, or images of a file.
+    response : str
+        ``"linear"`` if pictures of 8 bits, too, are proportional to the intensity; by default they
+        may have been curved for the eye, and their intervals are wider.
 
     Raises
     ------
     ReproError
-        If the run is of another variant, or no image can be read.
+        If the run is of another variant, there is no such response, or no image can be read.
     """
+    if response not in RESPONSES:
+        raise ReproError(f"There is no response {response}: give {' or '.join(RESPONSES)}.")
     translator = translator_of(trained)
     rows = _rows_of_folder if source.is_dir() else _rows_of_file
-    return applied(translator, rows(translator, source, progress), source)
+    return applied(translator, rows(translator, source, response == LINEAR, progress), source)
 
 
 def applied(translator: Translator, rows: list[Row], source: Path) -> Applied:
@@ -77,7 +83,7 @@ def applied(translator: Translator, rows: list[Row], source: Path) -> Applied:
     notices = (
         *([f"{SIMULATED} {DEMONSTRATION}"] if translator.is_synthetic else []),
         *(row.error for row in failed),
-        *_warnings(translator, rows),
+        *_warnings(rows),
     )
     picture = sr_content(translator, rows)
     return Applied(_quantities(translator, rows), {"sr_content": (picture, CAPTION)}, notices)
@@ -88,15 +94,15 @@ def sr_content(translator: Translator, rows: list[Row]) -> Figure:
     figure, axes = new_figure(width=PAGE_WIDTH)
     ax = axes[0, 0]
     content, low, high = (_numbers(rows, name) for name in ("stoichiometry", "low", "high"))
-    unlike = np.array([row.reading is not None and row.reading.is_unlike for row in rows])
-    trusted = np.concatenate([low[~unlike], high[~unlike]])
+    in_doubt = np.array([row.reading is not None and row.reading.is_doubtful for row in rows])
+    trusted = np.concatenate([low[~in_doubt], high[~in_doubt]])
     shown = [translator.lowest, translator.highest, *content, *trusted]
     with house_style():
         lowest, highest = translator.lowest, translator.highest
         ax.axhspan(lowest, highest, color=GRID, zorder=0, label="training films")
         for group, style in (
-            (~unlike, {"color": BLUE, "label": "images"}),
-            (unlike, {"color": ORANGE, "label": "unlike the training films", "mfc": "none"}),
+            (~in_doubt, {"color": BLUE, "label": "images"}),
+            (in_doubt, {"color": ORANGE, "label": "in doubt", "mfc": "none"}),
         ):
             group = group & np.isfinite(content)
             if group.any():
@@ -109,23 +115,27 @@ def sr_content(translator: Translator, rows: list[Row]) -> Figure:
     return figure
 
 
-def _rows_of_folder(translator: Translator, folder: Path, progress: Progress) -> list[Row]:
+def _rows_of_folder(
+    translator: Translator, folder: Path, is_linear: bool, progress: Progress
+) -> list[Row]:
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     rows: list[Row] = []
     for done, path in enumerate(files, start=1):
-        rows += _rows_of_file(translator, path, lambda *_: None)
+        rows += _rows_of_file(translator, path, is_linear, lambda *_: None)
         progress(done, len(files))
     return rows
 
 
-def _rows_of_file(translator: Translator, path: Path, progress: Progress) -> list[Row]:
+def _rows_of_file(
+    translator: Translator, path: Path, is_linear: bool, progress: Progress
+) -> list[Row]:
     try:
         images = _images_of(path)
     except ReproError as error:
         return [Row(path.name, error=str(error))]
     rows = []
     for name, load in images:
-        rows.append(read_row(translator, name, load))
+        rows.append(read_row(translator, name, load, is_linear))
         progress(len(rows), len(images))
     return rows
 
@@ -154,29 +164,28 @@ def _nothing_read(failed: list[Row], source: Path) -> str:
     return f"None of the {len(failed)} images of {source} can be read; the first: {failed[0].error}"
 
 
-def _warnings(translator: Translator, rows: list[Row]) -> list[str]:
+def _warnings(rows: list[Row]) -> list[str]:
     """Say of how many images the number means little."""
     read = [row.reading for row in rows if row.reading is not None]
-    n_unlike = sum(reading.is_unlike for reading in read)
-    lowest, highest = translator.lowest, translator.highest
-    n_outside = sum(not lowest <= reading.stoichiometry <= highest for reading in read)
+    n_doubtful = sum(reading.is_doubtful for reading in read)
+    n_curved = sum(not reading.is_linear for reading in read)
     warnings = []
-    if n_unlike:
+    if n_doubtful:
         warnings.append(
-            f"{n_unlike} of {len(read)} images are unlike the training films: their numbers and "
-            "intervals cannot be trusted."
+            f"{n_doubtful} of {len(read)} numbers are in doubt, and their intervals with them: the "
+            "remarks say why."
         )
-    if n_outside:
+    if n_curved:
         warnings.append(
-            f"{n_outside} of {len(read)} numbers lie outside the training films, {lowest:.1f} to "
-            f"{highest:.1f} at.%: take them as a direction, not as a value."
+            f"The intervals of {n_curved} of {len(read)} images allow for pictures curved for the "
+            "eye; if theirs are proportional to the intensity, give --set response=linear."
         )
     return warnings
 
 
 def _quantities(translator: Translator, rows: list[Row]) -> dict[str, Quantity]:
-    unlike = ["" if row.reading is None else _yes_or_no(row.reading.is_unlike) for row in rows]
-    remarks = [row.error or " ".join(row.notices) for row in rows]
+    doubtful = ["" if row.reading is None else _yes_or_no(row.reading.is_doubtful) for row in rows]
+    remarks = [row.error or row.remark for row in rows]
     return {
         "image": Quantity(np.array([row.name for row in rows]), "", "Which image."),
         "Sr content": Quantity(
@@ -189,13 +198,13 @@ def _quantities(translator: Translator, rows: list[Row]) -> dict[str, Quantity]:
         "unlikeness": Quantity(
             _numbers(rows, "unlikeness"), "1", "How far the image is from the training films."
         ),
-        "unlike the training films": Quantity(
-            np.array(unlike),
-            "",
-            "Whether that is farther than the training films are from one another.",
+        "in doubt": Quantity(
+            np.array(doubtful), "", "Whether something speaks against the number."
         ),
         "remark": Quantity(
-            np.array(remarks), "", "What was done to the file's numbers, or why it was not read."
+            np.array(remarks),
+            "",
+            "Why it is in doubt, what was done to the file's numbers, or why it was not read.",
         ),
     }
 

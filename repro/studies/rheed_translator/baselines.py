@@ -10,14 +10,11 @@ from collections.abc import Callable
 import numpy as np
 
 from repro.imaging.geometry import resized
-from repro.studies.rheed_translator.images import (
-    STREAK_BAND,
-    above_background,
-    folded_profile,
-    lateral_profile,
-    order_ratios,
+from repro.studies.rheed_translator.streaks import (
     streak_centre,
-    streak_spacing,
+    streak_ratios,
+    streak_spacings,
+    typical_spacing,
 )
 
 Read = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -47,44 +44,28 @@ def one_ratio(images: np.ndarray, stoichiometry: np.ndarray, asked: np.ndarray) 
     """Return Sr content by a line in A02/A00, second-order over (00) streak; see `mean_content`."""
     from sklearn.linear_model import LinearRegression
 
-    spacing = streak_spacing(images, streak_centre(images))
-    ratios = [second_order(films, spacing)[:, None] for films in (images, asked)]
+    centre = streak_centre(images)
+    typical = typical_spacing(*streak_spacings(images, centre))
+    ratios = [streak_ratios(films, typical)[:, 1:] for films in (images, asked)]
     return LinearRegression().fit(ratios[0], stoichiometry).predict(ratios[1])
-
-
-def second_order(images: np.ndarray, spacing: float) -> np.ndarray:
-    """Return A02/A00 of films, ``(n,)``.
-
-    Parameters
-    ----------
-    images : numpy.ndarray
-        ``(n, height, width)``.
-    spacing : float
-        Distance of neighbouring streaks [share of the width].
-    """
-    profile = lateral_profile(images, STREAK_BAND)
-    folded = folded_profile(profile, streak_centre(images), spacing)
-    return order_ratios(above_background(folded))[:, 1]
 
 
 def components(images: np.ndarray, stoichiometry: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Return Sr content by ridge regression on principal components; see `mean_content`.
 
-    Their number and the penalty are chosen by leaving training films out one by one.
+    Their number and the penalty are those that predict the training films best when each is left
+    out.
     """
     from sklearn.decomposition import PCA
     from sklearn.linear_model import RidgeCV
-    from sklearn.model_selection import GridSearchCV, LeaveOneOut
     from sklearn.pipeline import make_pipeline
 
-    ridge = make_pipeline(PCA(svd_solver="full"), RidgeCV(PENALTIES))
     possible = [n for n in COMPONENTS if n < len(images) - 1]
     if not possible:
         return mean_content(images, stoichiometry, asked)
-    search = GridSearchCV(
-        ridge, {"pca__n_components": possible}, cv=LeaveOneOut(), scoring="neg_mean_absolute_error"
-    )
-    return search.fit(flat(images), stoichiometry).predict(flat(asked))
+    ridges = [make_pipeline(PCA(n, svd_solver="full"), RidgeCV(PENALTIES)) for n in possible]
+    fitted = [ridge.fit(flat(images), stoichiometry) for ridge in ridges]
+    return max(fitted, key=lambda ridge: ridge[-1].best_score_).predict(flat(asked))
 
 
 def nearest_film(images: np.ndarray, stoichiometry: np.ndarray, asked: np.ndarray) -> np.ndarray:

@@ -26,15 +26,19 @@ from repro.evaluation.resampling import Resampling
 from repro.imaging.geometry import resized
 from repro.seeds import generator
 from repro.studies.rheed_translator.baselines import DRAW, READ
+from repro.studies.rheed_translator.ours.pictures import DISTURBED, disturbed
+from repro.studies.rheed_translator.ours.translator import saturated
 from repro.studies.rheed_translator.recipe import (
     ALL,
     FOLD,
     GATED,
     REPEAT,
     SCALES,
+    Films,
     Network,
+    networks,
 )
-from repro.studies.rheed_translator.translation import Answers
+from repro.studies.rheed_translator.translation import Answers, Inputs
 from repro.study import Trained
 
 N_TEST_FILMS = 7  # of the published split
@@ -56,6 +60,7 @@ def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluati
     stages += [held_out_stage] if bench.folds else []
     stages += [repeated_stage] if bench.repeats else []
     stages += [gated_stage] if bench.gated else []
+    stages += [pictures_stage] if bench.folds and bench.all.recipe is None else []
     stages += [test_stage] if len(bench.test) else []
     found = in_stages(stages, bench, progress).defined()
     kind = {"is_synthetic": np.array(trained.dataset.spec.card.kind == "simulated")}
@@ -63,24 +68,30 @@ def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluati
 
 
 class Bench:
-    """The films, and the networks that are measured on them."""
+    """The films, and the translators that are measured on them."""
 
     def __init__(self, trained: Trained):
         self.models, self.curves, self.seed = trained.models, trained.curves, trained.seed
-        named: dict[str, Network] = {name: t.context for name, t in trained.tasks.items()}
+        preset = trained.dataset.spec.preset
+        named = networks(trained.variant, preset, trained.dataset)
         self.all = named[ALL]
         self.films, self.test = self.all.films, trained.dataset.rows("test")
-        self.size = SCALES[trained.dataset.spec.preset].size
+        self.size = SCALES[preset].size
         self.folds, self.repeats, self.gated = (
             {name: network for name, network in named.items() if name.startswith(kind)}
             for kind in (FOLD, REPEAT, GATED)
         )
 
     def ask(self, name: str, network: Network, rows: np.ndarray) -> tuple[Answers, Answers]:
-        """Return what a network says of films, and then of its own answers."""
-        said = network.translation.answers(self.models[name], network.inputs(rows))
+        """Return what a translator says of films, and then of its own answers."""
+        said = self.answers(name, network, network.inputs(rows))
         again = network.translation.inputs(said.image_of_stoichiometry, said.stoichiometry_of_image)
-        return said, network.translation.answers(self.models[name], again)
+        return said, self.answers(name, network, again)
+
+    def answers(self, name: str, network: Network, inputs: Inputs) -> Answers:
+        """Return what a translator says of its inputs."""
+        model = self.models[name] if network.recipe else None
+        return network.translation.answers(model, inputs)
 
     def truth(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return Sr content and images, at the size they are compared at, of films."""
@@ -229,7 +240,7 @@ def codes_apart(bench: Bench, name: str, network: Network, rows: np.ndarray) -> 
     Codes of different networks would tell nothing: each has its own axes.
     """
     films = np.union1d(bench.films.training, rows)
-    said = network.translation.answers(bench.models[name], network.inputs(films))
+    said = bench.answers(name, network, network.inputs(films))
     return distances_of_codes(said)[np.searchsorted(films, rows)]
 
 
@@ -327,6 +338,51 @@ def test_stage(bench: Bench) -> tuple[Metrics, Arrays]:
     return metrics, arrays_of("test", group)
 
 
+def pictures_stage(bench: Bench) -> tuple[Metrics, Arrays]:
+    """Ask for films in pictures of 8 bits, disturbed as users' are, that were held out."""
+    metrics: Metrics = {}
+    for name, (_, about) in DISTURBED.items():
+        errors, insides, flags, widths = (
+            np.concatenate(parts)
+            for parts in zip(
+                *(read_disturbed(bench.films, network, name) for network in bench.folds.values()),
+                strict=True,
+            )
+        )
+        about = f"films held out, in pictures {about}"
+        metrics |= {
+            f"pictures/{name}/mae": lower(mean(np.abs(errors)), f"mean error: {about}", "at.%"),
+            f"pictures/{name}/held": higher(
+                mean(insides | flags),
+                f"share whose Sr content is in its 90 % interval, or that are flagged: {about}",
+            ),
+            f"pictures/{name}/flagged": neither(mean(flags), f"share that are flagged: {about}"),
+            f"pictures/{name}/interval_width": lower(
+                mean(widths), f"mean width of the 90 % intervals: {about}", "at.%"
+            ),
+        }
+    return metrics, {}
+
+
+def read_disturbed(films: Films, network: Network, name: str) -> tuple[np.ndarray, ...]:
+    """Return what our translator makes of the films it did not see, in disturbed pictures.
+
+    Returns
+    -------
+    errors : numpy.ndarray
+        ``(n,)`` [at.%].
+    is_inside, is_flagged : numpy.ndarray
+        ``(n,)`` bool.
+    widths : numpy.ndarray
+        Of the intervals, ``(n,)`` [at.%].
+    """
+    rows = np.array(network.held_out)
+    true, pictures = films.stoichiometry[rows], disturbed(name, films.images[rows])
+    content, low, high = network.translation.read_pictures(pictures)
+    is_flagged = network.translation.is_unlike(pictures) | saturated(pictures)
+    return content - true, (low <= true) & (true <= high), is_flagged, high - low
+
+
 def gated_stage(bench: Bench) -> tuple[Metrics, Arrays]:
     """Ask the gated CNNs for the films they held out."""
     parts = {name: np.array(network.held_out) for name, network in bench.gated.items()}
@@ -376,7 +432,7 @@ def memory_stage(bench: Bench) -> tuple[Metrics, Arrays]:
         "train_found": said.stoichiometry_of_image,
     }
     back = resized(said.image_of_image, *bench.size)
-    return {
+    metrics = {
         "train/mae": lower(
             Resampling("film", bench.films.training, "train").mean(errors),
             f"mean error of Sr content {about}",
@@ -385,8 +441,11 @@ def memory_stage(bench: Bench) -> tuple[Metrics, Arrays]:
         "train/image_to_image/mse": lower(
             mean(np.square(back - images)), f"squared error of images {about}"
         ),
-        "train/loss": lower(bench.curves[ALL]["loss"][-1], "loss of the last epoch, all terms"),
-    }, arrays
+    }
+    if bench.all.recipe:
+        loss = bench.curves[ALL]["loss"][-1]
+        metrics["train/loss"] = lower(loss, "loss of the last epoch, all terms")
+    return metrics, arrays
 
 
 def sweep_stage(bench: Bench) -> tuple[Metrics, Arrays]:
@@ -396,7 +455,7 @@ def sweep_stage(bench: Bench) -> tuple[Metrics, Arrays]:
     asked = np.linspace(contents.min(), contents.max(), N_SWEEP)
     nearest = films.training[np.abs(contents[None] - asked[:, None]).argmin(axis=1)]
     inputs = bench.all.translation.inputs(films.images[nearest], asked)
-    said = bench.all.translation.answers(bench.models[ALL], inputs)
+    said = bench.answers(ALL, bench.all, inputs)
     return {}, {
         "sweep_content": asked,
         "sweep_drawn": shown(said.image_of_stoichiometry),

@@ -13,7 +13,7 @@ from repro.errors import ReproError
 from repro.runs.apply import apply as apply_run
 from repro.runs.run import Run
 from repro.studies.rheed_translator.apply import apply
-from repro.studies.rheed_translator.trained import translator_of
+from repro.studies.rheed_translator.page.trained import translator_of
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +36,7 @@ def films(trained):
 def expected(trained, films):
     """What the translator reads in these films."""
     translator = translator_of(trained)
-    return [translator.read((film / np.float32(255)).astype(np.float32)) for film in films]
+    return [translator.read((film / np.float32(255)).astype(np.float32), True) for film in films]
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_folder_is_read_in_the_order_of_its_names_and_a_bad_file_stops_none(
     assert (low[:2] < sr.values[:2]).all()
     assert (sr.values[:2] < high[:2]).all()
     assert (sr.unit, sr.level) == ("at.%", 0.9)
-    assert found.quantities["unlike the training films"].values.tolist()[2:] == ["", ""]
+    assert found.quantities["in doubt"].values.tolist()[2:] == ["", ""]
     assert steps == [(n, 4) for n in (1, 2, 3, 4)]
 
 
@@ -87,6 +87,19 @@ def test_the_user_is_told_of_every_file_that_was_not_read_and_of_synthetic_films
     remarks = found.quantities["remark"].values
     assert "divided by 255" in remarks[0]
     assert remarks[2] in others
+
+
+def test_who_says_that_pictures_are_linear_gets_narrower_intervals(trained, folder):
+    curved, known = (
+        apply(trained, folder, lambda *_: None, response=response)
+        for response in ("unknown", "linear")
+    )
+    wide, narrow = (np.diff(found.quantities[SR].interval, axis=0)[0] for found in (curved, known))
+    assert (wide > narrow)[:2].tolist() == [True, True], "both have 8 bits"
+    assert any("response=linear" in notice for notice in curved.notices)
+    assert not any("response=linear" in notice for notice in known.notices)
+    with pytest.raises(ReproError, match="no response gamma: give unknown or linear"):
+        apply(trained, folder, lambda *_: None, response="gamma")
 
 
 def save_tif(path, films):
@@ -138,8 +151,9 @@ def test_what_is_no_diffraction_pattern_is_marked_in_table_and_picture(trained, 
     for name, image in (("film.png", films[0]), ("stripes.png", stripes)):
         Image.fromarray(image).save(tmp_path / name)
     found, _ = ask(trained, tmp_path)
-    assert found.quantities["unlike the training films"].values.tolist() == ["no", "yes"]
-    assert any("unlike" in notice for notice in found.notices)
+    assert found.quantities["in doubt"].values.tolist() == ["no", "yes"]
+    assert "unlike the training films" in found.quantities["remark"].values[1]
+    assert any("1 of 2 numbers are in doubt" in notice for notice in found.notices)
     (figure, caption) = found.figures["sr_content"]
     axes = figure.axes[0]
     marked = {bars.get_label(): bars.lines[0].get_xdata() for bars in axes.containers}
@@ -175,7 +189,7 @@ def test_the_table_has_a_row_for_every_file(run, folder, tmp_path):
         "Sr content low 90% [at.%]",
         "Sr content high 90% [at.%]",
         "unlikeness [1]",
-        "unlike the training films",
+        "in doubt",
         "remark",
     ]
     assert [row["image"] for row in rows] == ["a.png", "b.npy", "c.tif", "notes.txt"]

@@ -14,8 +14,8 @@ from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset, verify, write_dataset
 from repro.errors import NotPossibleHere, ReproError
 from repro.imaging.geometry import resized
-from repro.studies.rheed_translator import archive
-from repro.studies.rheed_translator.archive import arrays, fetch, read_archive
+from repro.studies.rheed_translator.data import archive
+from repro.studies.rheed_translator.data.archive import arrays, fetch, read_archive
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 REAL = Path(os.environ.get("REPRO_RHEED_FILMS") or SHARED / "refs/rheed/rheed_sto_24.npz")

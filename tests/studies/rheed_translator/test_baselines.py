@@ -51,12 +51,6 @@ def test_one_ratio_is_not_misled_by_exposure_or_by_where_the_pattern_stands():
     np.testing.assert_allclose(found, NEW, atol=0.05)
 
 
-def test_the_second_order_is_measured_in_units_of_the_middle_streak():
-    contents = np.array([30.0, 60.0])
-    found = baselines.second_order(streaks(contents), 0.17)
-    np.testing.assert_allclose(found, 0.4 - 0.005 * contents, rtol=0.02)
-
-
 def test_principal_components_find_a_law_that_is_linear_in_the_image():
     found = baselines.components(along_a_line(CONTENTS), CONTENTS, along_a_line(NEW))
     np.testing.assert_allclose(found, NEW, atol=0.05)

@@ -12,7 +12,7 @@ from scipy.signal import convolve2d, correlate2d
 
 from repro.datasets.batches import Batches, gather
 from repro.errors import ReproError
-from repro.studies.rheed_translator.model import (
+from repro.studies.rheed_translator.published.model import (
     CODES,
     CYCLES,
     MODALITIES,
@@ -24,7 +24,10 @@ from repro.studies.rheed_translator.model import (
     path,
     published_translator,
 )
-from repro.studies.rheed_translator.transposed import Conv2DTranspose, transposed_convolution
+from repro.studies.rheed_translator.published.transposed import (
+    Conv2DTranspose,
+    transposed_convolution,
+)
 from repro.training.dropout import Dropout
 from repro.training.fit import fit
 from repro.training.precision import precision

@@ -12,9 +12,9 @@ from repro.datasets.build import build
 from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
-from repro.studies.rheed_translator import simulate
-from repro.studies.rheed_translator.archive import read_archive
-from repro.studies.rheed_translator.simulate import Simulation, films
+from repro.studies.rheed_translator.data import simulate
+from repro.studies.rheed_translator.data.archive import read_archive
+from repro.studies.rheed_translator.data.simulate import Simulation, films
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 REAL = Path(os.environ.get("REPRO_RHEED_FILMS") or SHARED / "refs/rheed/rheed_sto_24.npz")

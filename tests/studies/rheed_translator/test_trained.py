@@ -9,7 +9,7 @@ from repro.datasets.store import Dataset
 from repro.errors import ReproError
 from repro.runs.folder import DATA_FILE, newest_run
 from repro.runs.run import Run
-from repro.studies.rheed_translator.trained import of_full_range, translator_of
+from repro.studies.rheed_translator.page.trained import translator_of
 
 pytestmark = pytest.mark.slow
 
@@ -30,33 +30,51 @@ def test_it_tells_what_it_learnt_from(translator, run):
     contents = dataset.array("stoichiometry")[dataset.rows("train")]
     assert translator.is_synthetic, "a simulated film would be taken for a real one"
     assert "SYNTHETIC" in translator.title
-    assert translator.n_films == 9
+    np.testing.assert_array_equal(translator.contents, contents)
+    assert 0 < translator.left_out_error < np.ptp(contents)
     assert (translator.lowest, translator.highest) == (contents.min(), contents.max())
 
 
 def test_a_reading_does_not_depend_on_exposure_or_offset_of_the_camera(translator, image):
-    once, again = translator.read(image), translator.read(0.2 + 0.3 * image)
+    once, again = translator.read(image, True), translator.read(0.2 + 0.3 * image, True)
     assert once.low < once.stoichiometry < once.high
     assert again.stoichiometry == pytest.approx(once.stoichiometry, abs=1e-2)
-    np.testing.assert_allclose(again.reconstruction, once.reconstruction, atol=1e-3)
+    np.testing.assert_allclose(again.reconstruction, 0.2 + 0.3 * once.reconstruction, atol=1e-3)
+
+
+def test_what_may_have_been_curved_is_said_and_makes_the_interval_wider(translator, image):
+    known, curved = translator.read(image, True), translator.read(image, False)
+    assert (known.is_linear, curved.is_linear) == (True, False)
+    assert known.stoichiometry == curved.stoichiometry
+    assert curved.low <= known.low < known.high <= curved.high
 
 
 def test_an_image_of_another_size_is_read(translator, image):
     larger = np.kron(image, np.ones((3, 3), dtype=np.float32))
-    assert np.isfinite(translator.read(larger).stoichiometry)
+    assert np.isfinite(translator.read(larger, True).stoichiometry)
 
 
 def test_what_is_no_diffraction_pattern_is_unlike_the_films(translator, image):
     stripes = np.tile(np.linspace(0, 1, 8, dtype=np.float32), (48, 8))
-    assert translator.read(stripes).is_unlike
-    assert translator.read(stripes).unlikeness > translator.read(image).unlikeness
+    reading = translator.read(stripes, True)
+    assert any("unlike the training films" in doubt for doubt in reading.doubts)
+    assert reading.unlikeness > translator.read(image, True).unlikeness
+
+
+def test_an_image_that_is_cut_off_and_a_number_outside_the_films_are_in_doubt(translator, image):
+    doubts = translator.read(np.minimum(image, 0.4), True).doubts
+    assert any("cut off" in doubt for doubt in doubts)
+    side = np.tile(np.exp(-np.square(np.linspace(-4, 4, 64, dtype=np.float32))), (48, 1))
+    one_streak = translator.read(side, True)
+    assert one_streak.stoichiometry > translator.highest
+    assert any("outside the range" in doubt for doubt in one_streak.doubts)
 
 
 def test_a_reading_is_a_content_and_lies_in_its_interval(translator, run):
-    # Of an image unlike all others the network may say -23 at.%.
+    # Of an image unlike all others the line may say -23 at.%.
     dataset = Dataset.open(run / DATA_FILE)
     for film in dataset.array("images"):
-        reading = translator.read(film)
+        reading = translator.read(film, False)
         assert 0 <= reading.low <= reading.stoichiometry <= reading.high <= 100
 
 
@@ -77,13 +95,8 @@ def test_the_nearest_film_is_one_of_the_training_films(translator, run):
     np.testing.assert_array_equal(near.image, dataset.array("images")[rows[5]])
 
 
-def test_full_range_keeps_the_picture():
-    image = np.array([[2.0, 4.0], [3.0, 2.0]])
-    np.testing.assert_allclose(of_full_range(image), [[0, 1], [0.5, 0]])
-
-
 def test_another_seed_is_opened_by_its_number_and_an_absent_one_named(run):
-    assert translator_of(Run.open(run).trained(4)).n_films == 9
+    assert len(translator_of(Run.open(run).trained(4)).contents) == 9
     with pytest.raises(ReproError, match="has no seed 9: it has 3, 4"):
         Run.open(run).trained(9)
 

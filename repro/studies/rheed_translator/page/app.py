@@ -12,11 +12,12 @@ from functools import partial
 
 from repro.errors import ReproError
 from repro.studies.rheed_translator.page import markup, server
+from repro.studies.rheed_translator.page.predict import Translator
 from repro.studies.rheed_translator.page.readings import read_row
 from repro.studies.rheed_translator.page.uploads import read_upload
-from repro.studies.rheed_translator.predict import Translator
 
 KINDS = "png, jpg, tif or npy, 8- or 16-bit"
+LINEAR = "The numbers are proportional to the intensity: no gamma, no contrast was changed"
 STEP = 0.1  # of the slider [at.%]
 BEYOND = 10.0  # how far outside the training films the slider goes at most [at.%]
 STOICHIOMETRIC = 50.0  # [at.%]
@@ -64,12 +65,13 @@ def _read_one(translator: Translator) -> None:
     import streamlit as st
 
     file = st.file_uploader(f"RHEED image ({KINDS})")
+    is_linear = st.checkbox(LINEAR, key="linear image")
     if file is None:
         return
     try:
         with st.spinner("Reading the image …"):
             upload = read_upload(file.name, file.getvalue())
-            reading = translator.read(upload.image)
+            reading = translator.read(upload.image, is_linear or upload.is_linear)
     except ReproError as error:
         st.html(markup.note(str(error), "error"))
     else:
@@ -106,11 +108,14 @@ def _read_several(translator: Translator) -> None:
     import streamlit as st
 
     files = st.file_uploader(f"RHEED images ({KINDS})", accept_multiple_files=True)
+    is_linear = st.checkbox(LINEAR, key="linear images")
     if not files:
         return
     with st.spinner("Reading the images …"):
         rows = [
-            read_row(translator, file.name, partial(read_upload, file.name, file.getvalue()))
+            read_row(
+                translator, file.name, partial(read_upload, file.name, file.getvalue()), is_linear
+            )
             for file in files
         ]
     st.html(markup.table(rows, translator.level))

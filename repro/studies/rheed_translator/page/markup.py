@@ -6,26 +6,31 @@ import base64
 import csv
 import io
 import re
+from collections.abc import Iterable
 from functools import cache
 from html import escape
 from importlib.resources import files
 
 import numpy as np
 
-from repro.studies.rheed_translator.page.readings import Row
-from repro.studies.rheed_translator.page.uploads import Upload
-from repro.studies.rheed_translator.predict import (
+from repro.studies.rheed_translator.page.predict import (
     DEMONSTRATION,
     SIMULATED,
     Neighbour,
     Reading,
     Translator,
 )
+from repro.studies.rheed_translator.page.readings import Row
+from repro.studies.rheed_translator.page.uploads import Upload
 
 UNIT = "at.%"
 SHOWN_SIDE = 720  # [pixel], the longer side of a pattern on the page
 N_LEGEND_COLOURS = 16
-COLUMNS = ("name", "stoichiometry", "low", "high", "unlike", "notice", "error")
+COLUMNS = ("name", "Sr [at.%]", "low [at.%]", "high [at.%]", "in doubt", "remark", "error")
+CURVED = (
+    "The interval allows for a picture whose brightness was curved for the eye. If its numbers are "
+    "proportional to the intensity, say so above: the interval becomes narrower."
+)
 STYLE = """
 [data-testid="stToolbar"], [data-testid="stDecoration"] { display: none; }
 [data-testid="stMainBlockContainer"] { max-width: 62rem; padding-top: 2.5rem; }
@@ -41,18 +46,27 @@ STYLE = """
 .rheed .answer { margin: 1rem 0 0; font-size: 1.1rem; }
 .rheed .answer strong { display: block; font-size: 2rem; line-height: 1.2; font-weight: 600;
   font-variant-numeric: tabular-nums; }
+.rheed .answer.doubtful { color: var(--soft); }
+.rheed .answer.doubtful strong { font-size: 1.3rem; font-weight: 400; }
 .rheed .scale { position: relative; height: 0.5rem; margin: 0.8rem 0 0.2rem; max-width: 44rem;
   border-radius: 4px; background: var(--line); }
 .rheed .scale span { position: absolute; top: 0; bottom: 0; border-radius: 4px;
   background: var(--accent); opacity: 0.5; }
 .rheed .scale b { position: absolute; top: -0.25rem; bottom: -0.25rem; width: 3px;
   margin-left: -1.5px; background: var(--ink); }
+.rheed .scale i { position: absolute; top: -0.15rem; bottom: -0.15rem; width: 1px;
+  background: var(--soft); }
 .rheed .ends { display: flex; justify-content: space-between; max-width: 44rem;
   color: var(--soft); font-size: 0.875rem; }
 .rheed .patterns { display: grid; gap: 1.5rem; margin: 1.5rem 0 0.75rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); }
 .rheed figure { margin: 0; min-width: 0; }
 .rheed figure img { display: block; width: 100%; height: auto; border-radius: 4px; }
+.rheed .frame { position: relative; overflow: hidden; border-radius: 4px; }
+.rheed .frame span { position: absolute; top: 0; bottom: 0; width: 0;
+  border-left: 1px dashed rgba(255, 255, 255, 0.75); }
+.rheed .frame span b { position: absolute; bottom: 0.2rem; left: 0.2rem; color: #fff;
+  font-size: 0.75rem; font-weight: 400; }
 .rheed figcaption { margin-top: 0.5rem; font-size: 0.9rem; color: var(--soft); }
 .rheed figcaption strong { color: var(--ink); }
 .rheed .legend { display: flex; align-items: center; gap: 0.6rem; font-size: 0.875rem;
@@ -97,7 +111,17 @@ def masthead(translator: Translator) -> str:
     return _part(
         "<h1>RHEED patterns and stoichiometry of SrTiO₃ films</h1>"
         f'<p class="lede">{escape(translator.title)}</p>'
+        f"<p>{escape(accuracy(translator))}</p>"
         + (f'<p class="note warning">{simulated}</p>' if translator.is_synthetic else "")
+    )
+
+
+def accuracy(translator: Translator) -> str:
+    """Say how well films are read that were not learned from."""
+    return (
+        "Sr content is read off two ratios of streaks, by a line through "
+        f"{len(translator.contents)} films. Each of these, read by the line through all others, is "
+        f"missed by {translator.left_out_error:.1f} {UNIT} on average."
     )
 
 
@@ -108,7 +132,7 @@ def footnote(translator: Translator) -> str:
         "<footer><p>The number is the Sr content in atomic percent of the cations, Sr and Ti; "
         f"50 {UNIT} is stoichiometric SrTiO₃. The interval is meant to hold the true value for "
         f"{percent(translator.level)} of the films that are like the training films.</p>"
-        f"<p>The translator learned from {translator.n_films} {films} with "
+        f"<p>The translator learned from {len(translator.contents)} {films} with "
         f"{translator.lowest:.1f} to {translator.highest:.1f} {UNIT} Sr. It knows no others: "
         "not other materials, azimuths, beam energies or cameras.</p></footer>"
     )
@@ -126,23 +150,15 @@ def note(text: str, kind: str = "note") -> str:
 
 
 def reading_view(name: str, upload: Upload, reading: Reading, translator: Translator) -> str:
-    """Show what was read from an image: warning, number, interval, and both patterns."""
-    unlike = (
-        "This image is unlike the training films. The number and its interval cannot be trusted; "
-        "look at the reconstruction to see what the translator took it for."
-    )
-    outside = (
-        "The number lies outside the range of the training films: "
-        "take it as a direction, not as a value."
-    )
-    is_outside = not translator.lowest <= reading.stoichiometry <= translator.highest
+    """Show what was read from an image: doubts, number, interval, and both patterns."""
+    remarks = (*upload.notices, *(() if reading.is_linear else (CURVED,)))
+    doubt = f"The number cannot be trusted. {' '.join(reading.doubts)}"
     return (
-        (note(unlike, "warning") if reading.is_unlike else "")
-        + (note(outside, "warning") if is_outside else "")
+        (note(doubt, "warning") if reading.is_doubtful else "")
         + _part(_answer(reading, translator))
-        + (note(" ".join(upload.notices)) if upload.notices else "")
+        + (note(" ".join(remarks)) if remarks else "")
         + patterns(
-            _figure(upload.image, "Your image", name),
+            _figure(upload.image, "Your image", f"{name}; {_ratios(reading)}", reading.streaks),
             _figure(reading.reconstruction, "Reconstruction", f"{name} as the translator sees it"),
         )
     )
@@ -172,7 +188,7 @@ def table(rows: list[Row], level: float) -> str:
         "File",
         f"Sr [{UNIT}]",
         f"{percent(level)} interval [{UNIT}]",
-        "Like training",
+        "In doubt",
         "Remark",
     )
     head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
@@ -194,8 +210,8 @@ def csv_text(rows: list[Row]) -> str:
         if row.reading is not None:
             read = row.reading
             values = (read.stoichiometry, read.low, read.high)
-            numbers = (*(f"{value:.3f}" for value in values), "yes" if read.is_unlike else "no")
-        writer.writerow([row.name, *numbers, " ".join(row.notices), row.error])
+            numbers = (*(f"{value:.3f}" for value in values), "yes" if read.is_doubtful else "no")
+        writer.writerow([row.name, *numbers, row.remark, row.error])
     return text.getvalue()
 
 
@@ -224,32 +240,48 @@ def _part(content: str) -> str:
 
 def _answer(reading: Reading, translator: Translator) -> str:
     """Return the number, its interval, and where both lie in the range of the training films."""
+    kind = "answer doubtful" if reading.is_doubtful else "answer"
     return (
-        f'<p class="answer" role="status"><strong>{reading.stoichiometry:.1f} {UNIT} Sr</strong>'
+        f'<p class="{kind}" role="status"><strong>{reading.stoichiometry:.1f} {UNIT} Sr</strong>'
         f"{percent(translator.level)} interval: {reading.low:.1f} to {reading.high:.1f} {UNIT}</p>"
         f'<div aria-hidden="true">{_scale(reading, translator)}</div>'
     )
 
 
+def _ratios(reading: Reading) -> str:
+    first, second = reading.ratios
+    return f"A01/A00 = {first:.2f}, A02/A00 = {second:.2f} between the dashed streaks"
+
+
 def _scale(reading: Reading, translator: Translator) -> str:
-    """Draw number and interval on the range of the training films; what is outside is cut off."""
+    """Draw number and interval on the axis of the training films; what is outside is cut off."""
     span = translator.highest - translator.lowest
     low, value, high = (
         min(max(100 * (x - translator.lowest) / span, 0), 100)
         for x in (reading.low, reading.stoichiometry, reading.high)
     )
+    films = "".join(
+        f'<i style="left: {100 * (content - translator.lowest) / span:.2f}%"></i>'
+        for content in translator.contents
+    )
     return (
         f'<div class="scale"><span style="left: {low:.2f}%; width: {high - low:.2f}%"></span>'
-        f'<b style="left: {value:.2f}%"></b></div><div class="ends">'
-        f"<span>{translator.lowest:.1f}</span><span>range of the training films</span>"
+        f'{films}<b style="left: {value:.2f}%"></b></div><div class="ends">'
+        f"<span>{translator.lowest:.1f}</span><span>the training films</span>"
         f"<span>{translator.highest:.1f}</span></div>"
     )
 
 
-def _figure(image: np.ndarray, title: str, text: str) -> str:
+def _figure(image: np.ndarray, title: str, text: str, streaks: Iterable[float] = ()) -> str:
     uri = "data:image/png;base64," + base64.b64encode(pattern_png(image)).decode()
+    lines = "".join(
+        f'<span aria-hidden="true" style="left: {100 * place:.2f}%"><b>{order:+d}</b></span>'
+        for order, place in enumerate(streaks, start=-2)
+        if 0 < place < 1
+    )
     return (
-        f'<figure><img src="{uri}" alt="{escape(f"{title}: RHEED pattern, {text}")}">'
+        f'<figure><div class="frame"><img src="{uri}" '
+        f'alt="{escape(f"{title}: RHEED pattern, {text}")}">{lines}</div>'
         f"<figcaption><strong>{escape(title)}</strong> {escape(text)}</figcaption></figure>"
     )
 
@@ -280,8 +312,8 @@ def _table_row(row: Row) -> str:
             f'<tr>{name}<td>–</td><td>–</td><td>–</td><td class="bad">{escape(row.error)}</td></tr>'
         )
     read = row.reading
-    alike = '<span class="open">no</span>' if read.is_unlike else "yes"
+    doubt = '<span class="open">yes</span>' if read.is_doubtful else "no"
     return (
         f"<tr>{name}<td>{read.stoichiometry:.1f}</td><td>{read.low:.1f} to {read.high:.1f}</td>"
-        f"<td>{alike}</td><td>{escape(' '.join(row.notices))}</td></tr>"
+        f"<td>{doubt}</td><td>{escape(row.remark)}</td></tr>"
     )

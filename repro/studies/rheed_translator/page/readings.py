@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from repro.errors import ReproError
+from repro.studies.rheed_translator.page.predict import Reading, Translator
 from repro.studies.rheed_translator.page.uploads import Upload
-from repro.studies.rheed_translator.predict import Reading, Translator
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,16 @@ class Row:
     notices: tuple[str, ...] = ()
     error: str = ""
 
+    @property
+    def remark(self) -> str:
+        """Why the number is in doubt, and what was done to the file's numbers."""
+        doubts = () if self.reading is None else self.reading.doubts
+        return " ".join((*doubts, *self.notices))
 
-def read_row(translator: Translator, name: str, load: Callable[[], Upload]) -> Row:
+
+def read_row(
+    translator: Translator, name: str, load: Callable[[], Upload], is_linear: bool = False
+) -> Row:
     """Read an image; one that cannot be read is named and stops nothing.
 
     Parameters
@@ -43,9 +51,12 @@ def read_row(translator: Translator, name: str, load: Callable[[], Upload]) -> R
         What to call the image.
     load : callable
         Returns the image, or raises `ReproError` where there is none.
+    is_linear : bool
+        Whether the image is known to be linear in the intensity, whatever its kind of file says.
     """
     try:
         upload = load()
-        return Row(name, translator.read(upload.image), upload.notices)
+        reading = translator.read(upload.image, is_linear or upload.is_linear)
+        return Row(name, reading, upload.notices)
     except ReproError as error:
         return Row(name, error=str(error))

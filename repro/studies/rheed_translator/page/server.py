@@ -13,7 +13,7 @@ from pathlib import Path
 
 from repro.errors import NotPossibleHere, ReproError
 from repro.studies.rheed_translator.page import markup
-from repro.studies.rheed_translator.predict import Translator
+from repro.studies.rheed_translator.page.predict import Translator
 from repro.study import Trained
 
 ADDRESS = "127.0.0.1"
@@ -64,7 +64,7 @@ def serve(open_trained: Callable[[], Trained], port: int = 8501, open_browser: b
     """
 
     def open_it() -> Translator:
-        from repro.studies.rheed_translator.trained import translator_of
+        from repro.studies.rheed_translator.page.trained import translator_of
 
         return translator_of(open_trained())
 

@@ -62,10 +62,14 @@ class Upload:
         Intensity in [0, 1], ``(height, width)`` float32.
     notices : tuple of str
         What was done to the file's numbers, a sentence each.
+    is_linear : bool
+        Whether the numbers are taken for proportional to the intensity: those of more than 8 bits
+        come from a camera, while a picture of 8 bits or in colours may have been made for the eye.
     """
 
     image: np.ndarray
     notices: tuple[str, ...]
+    is_linear: bool
 
 
 def read_upload(name: str, content: bytes) -> Upload:
@@ -150,6 +154,7 @@ def upload_of(name: str, values: np.ndarray, notices: tuple[str, ...] = ()) -> U
     ReproError
         If they are no intensity.
     """
+    is_linear = values.ndim == 2 and values.dtype.itemsize > 1
     values, more = _scaled(name, values)
     notices += more
     if values.ndim == 3:
@@ -159,7 +164,7 @@ def upload_of(name: str, values: np.ndarray, notices: tuple[str, ...] = ()) -> U
         raise ReproError(f"{name} has the same value everywhere; there is no pattern in it.")
     if np.median(values) > MOSTLY_BRIGHT:
         notices += ("Most of the image is bright; if dark stands for intense in it, invert it.",)
-    return Upload(np.ascontiguousarray(values, np.float32), notices)
+    return Upload(np.ascontiguousarray(values, np.float32), notices, is_linear)
 
 
 def _kind(name: str, content: bytes) -> str:

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 
 from repro.errors import ReproError
+from repro.studies.rheed_translator.page.predict import Neighbour, Reading
 from repro.studies.rheed_translator.page.server import serve_translator
-from repro.studies.rheed_translator.predict import Neighbour, Reading
 
 FILMS = (35.0, 47.2, 55.0, 65.0)  # Sr content of the training films [at.%]
 
@@ -23,16 +23,31 @@ class SmallTranslator:
     """Takes the mean intensity for the Sr content, and a bright image for an unlike one."""
 
     title = "A small translator"
-    n_films = len(FILMS)
+    contents = np.array(FILMS)
+    left_out_error = 2.1
     lowest, highest = FILMS[0], FILMS[-1]
     level = 0.9
 
     def __init__(self, is_synthetic: bool) -> None:
         self.is_synthetic = is_synthetic
 
-    def read(self, image: np.ndarray) -> Reading:
-        value = 100 * float(image.mean())
-        return Reading(value, value - 2, value + 3, 1 - image, value, bool(image.mean() > 0.6))
+    def read(self, image: np.ndarray, is_linear: bool) -> Reading:
+        value, half = 100 * float(image.mean()), 2 if is_linear else 4
+        found = {
+            "It is unlike the training films.": image.mean() > 0.6,
+            "The number lies outside the range.": value < self.lowest,
+        }
+        return Reading(
+            value,
+            value - half,
+            value + half + 1,
+            1 - image,
+            unlikeness=value,
+            streaks=np.linspace(0.1, 0.9, 5),
+            ratios=(0.41, 0.17),
+            is_linear=is_linear,
+            doubts=tuple(doubt for doubt, holds in found.items() if holds),
+        )
 
     def draw(self, stoichiometry: float, beyond: bool = False) -> np.ndarray:
         if not (beyond or self.lowest <= stoichiometry <= self.highest):

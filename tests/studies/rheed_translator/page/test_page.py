@@ -21,9 +21,9 @@ from repro.datasets.store import Dataset
 from repro.errors import NotPossibleHere, ReproError
 from repro.runs.folder import DATA_FILE
 from repro.studies.rheed_translator.page import app, markup
+from repro.studies.rheed_translator.page.predict import Reading
 from repro.studies.rheed_translator.page.readings import Row
 from repro.studies.rheed_translator.page.server import ADDRESS, find_spec, serve_translator
-from repro.studies.rheed_translator.predict import Reading
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +107,7 @@ def test_an_image_gives_a_number_an_interval_and_both_patterns(visit, tmp_path):
     answer = opened.get_by_role("status").filter(has_text="at.% Sr")
     answer.wait_for()
     assert "40.0 at.% Sr" in answer.inner_text()
-    assert "90 % interval: 38.0 to 43.0 at.%" in answer.inner_text()
+    assert "90 % interval: 36.0 to 45.0 at.%" in answer.inner_text()
     assert opened.get_by_text("8-bit integers, divided by 255.").is_visible()
     images = opened.locator("figure img").filter(visible=True)
     assert [image.get_attribute("alt")[:14] for image in images.all()] == [
@@ -119,6 +119,48 @@ def test_an_image_gives_a_number_an_interval_and_both_patterns(visit, tmp_path):
         assert size == [96, 64]
     assert opened.get_by_text("intensity, to the brightest point").first.is_visible()
     assert not opened.get_by_role("alert").filter(visible=True).count()
+
+
+def test_the_page_says_how_well_films_are_read_and_where_the_training_films_lie(visit, tmp_path):
+    opened = visit()
+    assert opened.get_by_text("is missed by 2.1 at.% on average").is_visible()
+    upload(opened, png(tmp_path / "film.png", film(0.4)))
+    opened.get_by_role("status").filter(has_text="at.% Sr").wait_for()
+    films = [tick.get_attribute("style") for tick in opened.locator(".scale i").all()]
+    assert films == [f"left: {100 * (x - 35) / 30:.2f}%" for x in (35.0, 47.2, 55.0, 65.0)]
+
+
+def test_what_the_number_rests_on_is_drawn_over_the_image(visit, tmp_path):
+    opened = visit()
+    upload(opened, png(tmp_path / "film.png", film(0.4)))
+    opened.get_by_text("A01/A00 = 0.41, A02/A00 = 0.17").wait_for()
+    streaks = opened.locator(".frame span").all()
+    assert [streak.inner_text() for streak in streaks] == ["-2", "-1", "+0", "+1", "+2"]
+    frame = opened.locator(".frame").first.bounding_box()
+    places = [(streak.bounding_box()["x"] - frame["x"]) / frame["width"] for streak in streaks]
+    assert places == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9], abs=0.01)
+
+
+def test_who_knows_that_the_numbers_are_linear_gets_a_narrower_interval(visit, tmp_path):
+    opened = visit()
+    upload(opened, png(tmp_path / "film.png", film(0.4)))
+    opened.get_by_text("curved for the eye").wait_for()
+    opened.get_by_text("proportional to the intensity: no gamma").click()
+    opened.get_by_text("90 % interval: 38.0 to 43.0 at.%").wait_for()
+    assert not opened.get_by_text("curved for the eye").count()
+
+
+def test_a_number_in_doubt_is_not_the_boldest_on_the_page(visit, tmp_path):
+    opened = visit()
+    upload(opened, png(tmp_path / "bright.png", film(0.64)))
+    number = opened.locator(".answer strong")
+    number.wait_for()
+    weight, size = (
+        number.evaluate(f"element => parseFloat(getComputedStyle(element).{style})")
+        for style in ("fontWeight", "fontSize")
+    )
+    assert weight <= 400
+    assert size < 24
 
 
 def test_a_colour_mapped_image_is_read_as_intensity_and_it_is_said(visit, tmp_path):
@@ -206,12 +248,12 @@ def test_many_files_become_a_table_and_a_csv_and_one_bad_file_stops_none(visit, 
     rows = {row["name"]: row for row in csv.DictReader(io.StringIO(text))}
     assert list(rows) == ["0.4.png", "bad.npy", "0.64.png"]
     assert tuple(rows["bad.npy"]) == markup.COLUMNS
-    assert float(rows["0.4.png"]["stoichiometry"]) == pytest.approx(40, abs=0.1)
-    assert float(rows["0.4.png"]["low"]) == pytest.approx(38, abs=0.1)
-    assert float(rows["0.4.png"]["high"]) == pytest.approx(43, abs=0.1)
-    assert [rows[name]["unlike"] for name in rows] == ["no", "", "yes"]
+    assert float(rows["0.4.png"]["Sr [at.%]"]) == pytest.approx(40, abs=0.1)
+    assert float(rows["0.4.png"]["low [at.%]"]) == pytest.approx(36, abs=0.1)
+    assert float(rows["0.4.png"]["high [at.%]"]) == pytest.approx(45, abs=0.1)
+    assert [rows[name]["in doubt"] for name in rows] == ["no", "", "yes"]
     assert rows["bad.npy"]["error"] == "bad.npy is empty (0 bytes); save it again."
-    assert rows["0.4.png"]["notice"] == "8-bit integers, divided by 255."
+    assert rows["0.4.png"]["remark"] == "8-bit integers, divided by 255."
 
 
 @pytest.mark.parametrize("width", WIDTHS)

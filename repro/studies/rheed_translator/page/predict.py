@@ -27,10 +27,15 @@ class Reading:
     reconstruction : numpy.ndarray
         The image as the translator gives it back, ``(height, width)``, intensity in [0, 1].
     unlikeness : float
-        How far the image is from the training films; the greater, the less alike.
-    is_unlike : bool
-        Whether that is farther than the training films are from one another, so that the
-        stoichiometry and its interval mean little.
+        Share of the image's intensity squared that the training films' patterns leave out.
+    streaks : numpy.ndarray
+        Where the streaks of the orders -2 to 2 were looked for, ``(5,)`` [share of the width].
+    ratios : tuple of float
+        A01/A00 and A02/A00, which the number rests on.
+    is_linear : bool
+        Whether the interval takes the image for linear in the intensity.
+    doubts : tuple of str
+        Why the number means little, a sentence each; empty where nothing speaks against it.
     """
 
     stoichiometry: float
@@ -38,7 +43,15 @@ class Reading:
     high: float
     reconstruction: np.ndarray
     unlikeness: float
-    is_unlike: bool
+    streaks: np.ndarray
+    ratios: tuple[float, float]
+    is_linear: bool
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether something speaks against the number."""
+        return bool(self.doubts)
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,7 @@ class Neighbour:
 
 
 class Translator(Protocol):
-    """A trained run that reads images and draws patterns.
+    """A run that reads images and draws patterns.
 
     Parameters
     ----------
@@ -69,28 +82,34 @@ class Translator(Protocol):
         What was trained, in a line.
     is_synthetic : bool
         Whether the training films were simulated.
-    n_films : int
-        Number of the training films.
+    contents : numpy.ndarray
+        Sr content of the training films, ``(n_films,)`` [at.%].
     lowest, highest : float
         Range of the training films [at.%].
+    left_out_error : float
+        Mean error of the training films, each read by the line through all others [at.%].
     level : float
         Probability with which an interval of a `Reading` holds the true value.
     """
 
     title: str
     is_synthetic: bool
-    n_films: int
+    contents: np.ndarray
     lowest: float
     highest: float
+    left_out_error: float
     level: float
 
-    def read(self, image: np.ndarray) -> Reading:
+    def read(self, image: np.ndarray, is_linear: bool) -> Reading:
         """Read an image of any size.
 
         Parameters
         ----------
         image : numpy.ndarray
             ``(height, width)``, intensity in [0, 1].
+        is_linear : bool
+            Whether its numbers are known to be proportional to the intensity, but for an offset;
+            where they are not the interval is wider.
         """
 
     def draw(self, stoichiometry: float, beyond: bool = False) -> np.ndarray:

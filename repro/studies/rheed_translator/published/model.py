@@ -21,7 +21,7 @@ from keras import layers, ops
 
 from repro.errors import ReproError
 from repro.layers.pytorch import convolution, dense, pytorch_initializers
-from repro.studies.rheed_translator.transposed import KERNEL, Conv2DTranspose
+from repro.studies.rheed_translator.published.transposed import KERNEL, Conv2DTranspose
 from repro.training.dropout import Dropout
 
 MODALITIES = ("image", "stoichiometry")

@@ -1,9 +1,10 @@
-"""What is measured on RHEED images of any size: where the (00) streak is, and how streaks compare.
+"""What is measured on RHEED images of any size: where streaks are, how far apart, how intense.
 
 Positions are fractions of the image's width or height, from its left and top edge; orders are
 counted in spacings of the streaks from the (00) streak. The cues are ratios of intensities above
 the local background, the left half of the pattern averaged with the right half, so that exposure,
-background, a shift of the pattern and a mirrored image leave them alone.
+background, a shift of the pattern and a mirrored image leave them alone. The spacing is measured in
+each image, so that neither another magnification nor a camera that was moved alters them.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from repro.imaging.peaks import parabola_offset
 # Shares of the height. The specular spot, a screen defect and its flare lie above the streaks.
 PATTERN_BAND = (0.04, 0.48)
 STREAK_BAND = (0.21, 0.48)
-TAIL_BAND = (0.48, 0.62)
 
-CUES = ("log A01/A00", "log A02/A00", "tail A01/A00", "log width of (00)")
-FLOORS = (0.05, 0.1, 0.2)  # added to ratios before the logarithm, which is averaged over them
+CUES = ("log A01/A00", "log A02/A00")
+# Added to ratios before the logarithm: orders that have vanished differ by their noise alone.
+FLOOR = 0.1
 HIGHEST_RATIO = 10.0  # of an order to (00); more is not a pattern of streaks
 
 SMOOTHING = 0.01  # standard deviation of the filter that finds (00), share of the width
 SPACINGS = np.linspace(0.10, 0.22, 121)  # in which the spacing is looked for, shares of the width
+LEAST_CONTRAST = 0.1  # of the first two orders, together, over (00): less are no streaks
 ORDERS = (np.arange(125) + 0.5) / 50  # where folded profiles are sampled [spacings]
 HALF_ORDERS = np.array([0.5, 1.5, 2.5])
 STREAK_REACH, BACKGROUND_REACH = 0.25, 0.08  # half widths of what counts for each [spacings]
@@ -98,7 +100,7 @@ def log_intensity(images: np.ndarray) -> np.ndarray:
     return (values - lowest) / np.maximum(span, np.finfo(np.float32).tiny)
 
 
-def folded_profile(profile: np.ndarray, centre: np.ndarray, spacing: float) -> np.ndarray:
+def folded_profile(profile: np.ndarray, centre: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     """Return the mean of both halves of a lateral profile at `ORDERS`, ``(n, n_orders)``.
 
     Where only one half is within the image, it stands alone.
@@ -109,16 +111,15 @@ def folded_profile(profile: np.ndarray, centre: np.ndarray, spacing: float) -> n
         ``(n, width)`` [any unit].
     centre : numpy.ndarray
         Where the (00) streak is, ``(n,)`` [share of the width].
-    spacing : float
-        Distance of neighbouring streaks [share of the width].
+    spacing : numpy.ndarray
+        Distance of neighbouring streaks, ``(n,)`` [share of the width].
     """
     width = profile.shape[1]
     total, count = 0.0, 0.0
     for side in (-1, 1):
-        at = (centre[:, None] + side * spacing * ORDERS) * width - 0.5
+        at = (centre[:, None] + side * spacing[:, None] * ORDERS) * width - 0.5
         inside = np.where((at >= -0.5) & (at <= width - 0.5), 1.0, OUTSIDE)
-        values = [np.interp(a, np.arange(width), p) for a, p in zip(at, profile, strict=True)]
-        total, count = total + inside * np.stack(values), count + inside
+        total, count = total + inside * _interpolated(profile, at), count + inside
     return total / count
 
 
@@ -131,7 +132,8 @@ def above_background(profile: np.ndarray) -> np.ndarray:
         ``(n, n_orders)`` at `ORDERS`.
     """
     between = np.stack([_mean_at(profile, order, BACKGROUND_REACH) for order in HALF_ORDERS], 1)
-    return profile - np.stack([np.interp(ORDERS, HALF_ORDERS, values) for values in between])
+    at = np.broadcast_to(ORDERS - HALF_ORDERS[0], profile.shape)
+    return profile - _interpolated(between, at)
 
 
 def order_ratios(streaks: np.ndarray) -> np.ndarray:
@@ -147,29 +149,10 @@ def order_ratios(streaks: np.ndarray) -> np.ndarray:
     return np.clip(areas[:, 1:] / of_00, 0, HIGHEST_RATIO)
 
 
-def streak_width(streaks: np.ndarray) -> np.ndarray:
-    """Return the full width at half maximum of the (00) streak, ``(n,)`` [spacings].
+def streak_spacings(images: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance of neighbouring streaks in each image, and how clearly they stand out.
 
-    Parameters
-    ----------
-    streaks : numpy.ndarray
-        ``(n, n_orders)``, folded profiles above background at `ORDERS`.
-    """
-    half = streaks[:, :1] / 2
-    first = np.maximum((streaks < half).argmax(axis=1), 1)
-    film = np.arange(len(streaks))
-    above, below = streaks[film, first - 1], streaks[film, first]
-    drop = np.maximum(above - below, np.finfo(float).tiny)
-    part = np.clip((above - half[:, 0]) / drop, 0, 1)
-    half_width = ORDERS[first - 1] + part * (ORDERS[first] - ORDERS[first - 1])
-    return 2 * np.maximum(half_width, ORDERS[1])
-
-
-def streak_spacing(images: np.ndarray, centre: np.ndarray) -> float:
-    """Return the distance of neighbouring streaks that films have in common [share of the width].
-
-    The one at which the first two orders stand out most above the half orders, on the median of
-    the films.
+    The distance is the one at which the first two orders stand out most above the half orders.
 
     Parameters
     ----------
@@ -177,17 +160,35 @@ def streak_spacing(images: np.ndarray, centre: np.ndarray) -> float:
         ``(n, height, width)`` [any unit].
     centre : numpy.ndarray
         Where the (00) streak is, ``(n,)`` [share of the width].
+
+    Returns
+    -------
+    spacings : numpy.ndarray
+        ``(n,)`` [share of the width].
+    contrasts : numpy.ndarray
+        Heights of the first two orders together over that of (00), ``(n,)``.
     """
     profile = lateral_profile(images, STREAK_BAND)
-    contrast = [_contrast(folded_profile(profile, centre, spacing)) for spacing in SPACINGS]
-    return float(SPACINGS[np.argmax(contrast)])
+    every = np.tile(SPACINGS, len(images))
+    profile, centre = (np.repeat(values, len(SPACINGS), axis=0) for values in (profile, centre))
+    contrast = _contrast(profile, centre, every).reshape(len(images), -1)
+    return SPACINGS[contrast.argmax(axis=1)], contrast.max(axis=1)
 
 
-def streak_cues(images: np.ndarray, centre: np.ndarray, spacing: float) -> np.ndarray:
-    """Return the cues, ``(n, n_cues)``, in the order of `CUES`.
+def typical_spacing(spacings: np.ndarray, contrasts: np.ndarray) -> float:
+    """Return the median spacing of the images that show streaks [share of the width].
 
-    The ratios of the streaks fall to zero in Sr-rich films and are taken as logarithms above a
-    floor; that of the tails below the streaks does not. The width is in spacings.
+    Parameters
+    ----------
+    spacings, contrasts : numpy.ndarray
+        ``(n,)``, as `streak_spacings` returns them.
+    """
+    shown = contrasts >= LEAST_CONTRAST
+    return float(np.median(spacings[shown] if shown.any() else spacings))
+
+
+def own_spacings(images: np.ndarray, centre: np.ndarray, typical: float) -> np.ndarray:
+    """Return the spacing of the streaks in each image, ``(n,)`` [share of the width].
 
     Parameters
     ----------
@@ -195,23 +196,56 @@ def streak_cues(images: np.ndarray, centre: np.ndarray, spacing: float) -> np.nd
         ``(n, height, width)`` [any unit].
     centre : numpy.ndarray
         Where the (00) streak is, ``(n,)`` [share of the width].
-    spacing : float
-        Distance of neighbouring streaks [share of the width].
+    typical : float
+        Taken for images without side streaks [share of the width].
     """
-    streaks, tails = (
-        above_background(folded_profile(lateral_profile(images, band), centre, spacing))
-        for band in (STREAK_BAND, TAIL_BAND)
-    )
-    ratios = order_ratios(streaks)
-    logarithms = np.mean([np.log(ratios + floor) for floor in FLOORS], axis=0)
-    return np.column_stack([logarithms, order_ratios(tails)[:, 0], np.log(streak_width(streaks))])
+    spacings, contrasts = streak_spacings(images, centre)
+    return np.where(contrasts >= LEAST_CONTRAST, spacings, typical)
 
 
-def _contrast(profile: np.ndarray) -> float:
-    streaks = above_background(profile)
-    of_00 = np.maximum(streaks[:, :1], np.finfo(float).tiny)
-    heights = (_mean_at(streaks / of_00, order, BACKGROUND_REACH) for order in (1, 2))
-    return float(sum(np.median(height) for height in heights))
+def streak_ratios(images: np.ndarray, typical: float) -> np.ndarray:
+    """Return A01/A00 and A02/A00 of images, ``(n, 2)``, each at its own spacing of the streaks.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        ``(n, height, width)`` [any unit].
+    typical : float
+        Spacing that is taken for images without side streaks [share of the width].
+    """
+    centre = streak_centre(images)
+    spacings = own_spacings(images, centre, typical)
+    profile = folded_profile(lateral_profile(images, STREAK_BAND), centre, spacings)
+    return order_ratios(above_background(profile))
+
+
+def streak_cues(ratios: np.ndarray) -> np.ndarray:
+    """Return the cues, ``(n, n_cues)``, in the order of `CUES`.
+
+    Disorder damps a rod by a factor exponential in the square of its order; the logarithm is
+    linear in the disorder.
+
+    Parameters
+    ----------
+    ratios : numpy.ndarray
+        ``(n, 2)``, as `streak_ratios` returns them.
+    """
+    return np.log(ratios + FLOOR)
+
+
+def _contrast(profile: np.ndarray, centre: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    streaks = above_background(folded_profile(profile, centre, spacing))
+    of_00 = np.maximum(streaks[:, 0], np.finfo(float).tiny)
+    return sum(_mean_at(streaks, order, BACKGROUND_REACH) for order in (1, 2)) / of_00
+
+
+def _interpolated(profile: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Return profiles, ``(n, width)``, between their pixels, ``(n, n_places)`` [pixels]."""
+    width = profile.shape[1]
+    at = np.clip(at, 0, width - 1)
+    left = np.minimum(at.astype(int), width - 2)
+    low, high = (np.take_along_axis(profile, left + step, axis=1) for step in (0, 1))
+    return low + (at - left) * (high - low)
 
 
 def _mean_at(profile: np.ndarray, order: float, reach: float) -> np.ndarray:

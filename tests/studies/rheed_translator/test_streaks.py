@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from repro.studies.rheed_translator.images import (
-    FLOORS,
+from repro.studies.rheed_translator.streaks import (
+    FLOOR,
     HIGHEST_RATIO,
+    LEAST_CONTRAST,
     STREAK_BAND,
     above_background,
     aligned,
@@ -17,8 +18,9 @@ from repro.studies.rheed_translator.images import (
     order_ratios,
     streak_centre,
     streak_cues,
-    streak_spacing,
-    streak_width,
+    streak_ratios,
+    streak_spacings,
+    typical_spacing,
 )
 
 SPACING, FWHM = 0.17, 0.3  # share of the width, spacings
@@ -39,12 +41,16 @@ def pattern(ratios=(0.4, 0.15), fwhm=FWHM, centre=0.5, spacing=SPACING, size=(10
 
 
 def cues_of(images):
-    return streak_cues(images, streak_centre(images), SPACING)
+    return streak_cues(streak_ratios(images, SPACING))
+
+
+def spacings_of(images):
+    return streak_spacings(images, streak_centre(images))
 
 
 def streaks_of(images, centre=0.5):
     profile = lateral_profile(images, STREAK_BAND)
-    return above_background(folded_profile(profile, np.array([centre]), SPACING))
+    return above_background(folded_profile(profile, np.array([centre]), np.array([SPACING])))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -54,14 +60,26 @@ def test_the_00_streak_is_found_within_a_fifth_of_a_pixel(size, centre):
     assert abs(found[0] - centre) < 0.2 / size[1]
 
 
-def test_the_spacing_of_the_streaks_is_found():
-    images = np.concatenate([pattern(centre=c, spacing=0.153) for c in (0.45, 0.5, 0.53)])
-    assert streak_spacing(images, streak_centre(images)) == pytest.approx(0.153, abs=0.002)
+@pytest.mark.parametrize("size", SIZES)
+def test_the_spacing_of_each_image_is_found(size):
+    drawn = [0.13, 0.153, 0.17, 0.2]
+    images = np.concatenate([pattern(centre=0.48, spacing=s, size=size) for s in drawn])
+    found, contrasts = spacings_of(images)
+    np.testing.assert_allclose(found, drawn, atol=0.004)
+    assert (contrasts > 2 * LEAST_CONTRAST).all()
 
 
-def test_one_film_without_streaks_does_not_set_the_spacing():
-    images = np.concatenate(3 * [pattern(spacing=0.153)] + [pattern((0, 0), spacing=0.11)])
-    assert streak_spacing(images, streak_centre(images)) == pytest.approx(0.153, abs=0.002)
+def test_an_image_without_side_streaks_is_known_and_does_not_set_the_typical_spacing():
+    images = np.concatenate([pattern(spacing=0.153), pattern((0, 0)), pattern((0, 0))])
+    spacings, contrasts = spacings_of(images)
+    assert (contrasts < LEAST_CONTRAST).tolist() == [False, True, True]
+    assert typical_spacing(spacings, contrasts) == pytest.approx(0.153, abs=0.002)
+
+
+@pytest.mark.parametrize("spacing", [0.15, 0.16, 0.18])
+def test_another_magnification_leaves_the_cues_alone(spacing):
+    other = cues_of(pattern(spacing=spacing, size=(210, 280)))
+    np.testing.assert_allclose(other, cues_of(pattern(size=(210, 280))), atol=0.02)
 
 
 def test_the_row_band_of_a_profile_is_a_share_of_the_height():
@@ -76,16 +94,9 @@ def test_the_ratios_that_a_pattern_was_drawn_with_are_read_from_it(ratios, size)
     np.testing.assert_allclose(found[0], ratios, atol=0.01)
 
 
-@pytest.mark.parametrize("fwhm", [0.2, 0.3, 0.36])
-def test_the_width_that_a_streak_was_drawn_with_is_read_from_it(fwhm):
-    found = streak_width(streaks_of(pattern(fwhm=fwhm, size=(210, 280))))
-    assert found[0] == pytest.approx(fwhm, rel=0.03)
-
-
-def test_the_cues_are_the_logarithms_of_ratios_and_width_and_the_ratio_of_the_tails():
+def test_the_cues_are_the_logarithms_of_the_ratios():
     found = cues_of(pattern((0.4, 0.15), size=(210, 280)))[0]
-    logarithms = [np.mean([np.log(r + floor) for floor in FLOORS]) for r in (0.4, 0.15)]
-    np.testing.assert_allclose(found, [*logarithms, 0.4, np.log(FWHM)], atol=0.04)
+    np.testing.assert_allclose(found, np.log(np.array([0.4, 0.15]) + FLOOR), atol=0.02)
 
 
 def test_another_exposure_and_an_even_background_leave_the_cues_alone():
@@ -161,4 +172,4 @@ def test_noise_gives_cues_within_their_bounds():
     noise = np.random.default_rng(0).random((50, 48, 64))
     found = cues_of(noise)
     assert np.isfinite(found).all()
-    assert found[:, 2].max() <= HIGHEST_RATIO
+    assert found.max() <= np.log(HIGHEST_RATIO + FLOOR)

@@ -1,0 +1,1 @@
+"""Films: real ones from a file, and synthetic ones."""

@@ -1,0 +1,1 @@
+"""Our translator: two ratios of streaks, a line, principal patterns; nothing is trained."""

@@ -1,0 +1,1 @@
+"""The published translator, block by block, and the gated CNN of its predecessor."""
