@@ -27,7 +27,7 @@ from repro.imaging.geometry import resized
 from repro.seeds import generator
 from repro.studies.rheed_translator.baselines import DRAW, READ
 from repro.studies.rheed_translator.ours.pictures import DISTURBED, disturbed
-from repro.studies.rheed_translator.ours.translator import saturated
+from repro.studies.rheed_translator.ours.translator import is_saturated
 from repro.studies.rheed_translator.recipe import (
     ALL,
     FOLD,
@@ -379,7 +379,7 @@ def read_disturbed(films: Films, network: Network, name: str) -> tuple[np.ndarra
     rows = np.array(network.held_out)
     true, pictures = films.stoichiometry[rows], disturbed(name, films.images[rows])
     content, low, high = network.translation.read_pictures(pictures)
-    is_flagged = network.translation.is_unlike(pictures) | saturated(pictures)
+    is_flagged = network.translation.likeness.is_unlike(pictures) | is_saturated(pictures)
     return content - true, (low <= true) & (true <= high), is_flagged, high - low
 
 

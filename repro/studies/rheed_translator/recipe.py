@@ -5,7 +5,7 @@ faithful: the published translator, Adam 1e-4, batches of 4, 10 000 epochs; the 
     an H100 at preset paper, half an hour on a core at preset desk.
     ``repro run rheed_translator --variant faithful --preset paper --data FILE.npz --out FOLDER``
 corrected: what the text promises and the code lacks, in the same time.
-improved: ours, in closed form; a line in two ratios of streaks, within seconds.
+improved: ours, in closed form; a line in one ratio of streaks, within seconds.
     ``repro run rheed_translator --variant improved --preset desk --data FILE.npz --out FOLDER``
 
 A translator ``all`` learns from every training film; the others hold some of them out, so that each

@@ -84,8 +84,9 @@ class Knowing:
         nothing = np.zeros(len(images))
         return nothing, nothing, nothing + 45
 
-    def is_unlike(self, images):
-        return np.arange(len(images)) < 1
+    @property
+    def likeness(self):
+        return SimpleNamespace(is_unlike=lambda images: np.arange(len(images)) < 1)
 
 
 def evaluation_of_ours(dataset, knowing=None):

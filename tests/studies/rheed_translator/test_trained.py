@@ -39,7 +39,7 @@ def test_a_reading_does_not_depend_on_exposure_or_offset_of_the_camera(translato
     once, again = translator.read(image, True), translator.read(0.2 + 0.3 * image, True)
     assert once.low < once.stoichiometry < once.high
     assert again.stoichiometry == pytest.approx(once.stoichiometry, abs=1e-2)
-    np.testing.assert_allclose(again.reconstruction, 0.2 + 0.3 * once.reconstruction, atol=1e-3)
+    np.testing.assert_allclose(again.reconstruction, once.reconstruction, atol=1e-3)
 
 
 def test_what_may_have_been_curved_is_said_and_makes_the_interval_wider(translator, image):

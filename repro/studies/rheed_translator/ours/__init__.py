@@ -1,1 +1,1 @@
-"""Our translator: two ratios of streaks, a line, principal patterns; nothing is trained."""
+"""Our translator: a line in one ratio of streaks, and principal patterns; nothing is trained."""

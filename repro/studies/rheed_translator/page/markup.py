@@ -119,7 +119,7 @@ def masthead(translator: Translator) -> str:
 def accuracy(translator: Translator) -> str:
     """Say how well films are read that were not learned from."""
     return (
-        "Sr content is read off two ratios of streaks, by a line through "
+        "Sr content is read off A02/A00, the second-order over the (00) streak, by a line through "
         f"{len(translator.contents)} films. Each of these, read by the line through all others, is "
         f"missed by {translator.left_out_error:.1f} {UNIT} on average."
     )
@@ -158,7 +158,7 @@ def reading_view(name: str, upload: Upload, reading: Reading, translator: Transl
         + _part(_answer(reading, translator))
         + (note(" ".join(remarks)) if remarks else "")
         + patterns(
-            _figure(upload.image, "Your image", f"{name}; {_ratios(reading)}", reading.streaks),
+            _figure(upload.image, "Your image", f"{name}; {_ratio(reading)}", reading.streaks),
             _figure(reading.reconstruction, "Reconstruction", f"{name} as the translator sees it"),
         )
     )
@@ -248,9 +248,8 @@ def _answer(reading: Reading, translator: Translator) -> str:
     )
 
 
-def _ratios(reading: Reading) -> str:
-    first, second = reading.ratios
-    return f"A01/A00 = {first:.2f}, A02/A00 = {second:.2f} between the dashed streaks"
+def _ratio(reading: Reading) -> str:
+    return f"A02/A00 = {reading.ratio:.3f}, the dashed streaks ±2 over the one at 0"
 
 
 def _scale(reading: Reading, translator: Translator) -> str:
@@ -275,7 +274,7 @@ def _scale(reading: Reading, translator: Translator) -> str:
 def _figure(image: np.ndarray, title: str, text: str, streaks: Iterable[float] = ()) -> str:
     uri = "data:image/png;base64," + base64.b64encode(pattern_png(image)).decode()
     lines = "".join(
-        f'<span aria-hidden="true" style="left: {100 * place:.2f}%"><b>{order:+d}</b></span>'
+        f'<span aria-hidden="true" style="left: {100 * place:.2f}%"><b>{order}</b></span>'
         for order, place in enumerate(streaks, start=-2)
         if 0 < place < 1
     )

@@ -30,8 +30,8 @@ class Reading:
         Share of the image's intensity squared that the training films' patterns leave out.
     streaks : numpy.ndarray
         Where the streaks of the orders -2 to 2 were looked for, ``(5,)`` [share of the width].
-    ratios : tuple of float
-        A01/A00 and A02/A00, which the number rests on.
+    ratio : float
+        A02/A00, the second-order over the (00) streak, on which the number rests.
     is_linear : bool
         Whether the interval takes the image for linear in the intensity.
     doubts : tuple of str
@@ -44,7 +44,7 @@ class Reading:
     reconstruction: np.ndarray
     unlikeness: float
     streaks: np.ndarray
-    ratios: tuple[float, float]
+    ratio: float
     is_linear: bool
     doubts: tuple[str, ...] = ()
 

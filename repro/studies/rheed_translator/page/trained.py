@@ -6,11 +6,12 @@ import numpy as np
 
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
+from repro.studies.rheed_translator.ours.likeness import of_full_range
 from repro.studies.rheed_translator.ours.line import LEVEL
-from repro.studies.rheed_translator.ours.translator import Ours, saturated
+from repro.studies.rheed_translator.ours.translator import Ours, is_saturated
 from repro.studies.rheed_translator.page.predict import Neighbour, Reading
 from repro.studies.rheed_translator.recipe import Films
-from repro.studies.rheed_translator.streaks import own_spacings, streak_centre, streak_ratios
+from repro.studies.rheed_translator.streaks import spacings_beside, streak_centre, streak_ratios
 from repro.study import Trained
 
 ORDERS_SHOWN = np.arange(-2, 3)
@@ -48,16 +49,17 @@ class TrainedTranslator:
         read = self._ours.read if is_linear else self._ours.read_pictures
         film = np.asarray(image, dtype=np.float32)[None]
         content, low, high = (float(np.clip(values[0], 0, 100)) for values in read(film))
-        centre, spacing = streak_centre(film), self._ours.spacing
-        first, second = streak_ratios(film, spacing)[0]
+        centre = streak_centre(film)
+        spacings = spacings_beside(self._ours.spacing, film, centre)
+        ratios = streak_ratios(film, centre, spacings)[0]
         return Reading(
             content,
             low,
             high,
-            reconstruction=np.clip(self._ours.patterns.reconstructed(film)[0], 0, 1),
-            unlikeness=float(self._ours.patterns.unexplained(film)[0]),
-            streaks=centre[0] + ORDERS_SHOWN * own_spacings(film, centre, spacing)[0],
-            ratios=(float(first), float(second)),
+            reconstruction=np.clip(self._ours.patterns.reconstructed(of_full_range(film))[0], 0, 1),
+            unlikeness=float(self._ours.likeness.unexplained(film)[0]),
+            streaks=centre[0] + ORDERS_SHOWN * spacings[0],
+            ratio=float(ratios[1]),
             is_linear=is_linear,
             doubts=self._doubts(film, content),
         )
@@ -78,8 +80,8 @@ class TrainedTranslator:
 
     def _doubts(self, film: np.ndarray, content: float) -> tuple[str, ...]:
         found = {
-            UNLIKE: self._ours.is_unlike(film)[0],
-            SATURATED: saturated(film)[0],
+            UNLIKE: self._ours.likeness.is_unlike(film)[0],
+            SATURATED: is_saturated(film)[0],
             OUTSIDE.format(self.lowest, self.highest): not self.lowest <= content <= self.highest,
         }
         return tuple(sentence for sentence, holds in found.items() if holds)

@@ -44,7 +44,7 @@ class SmallTranslator:
             1 - image,
             unlikeness=value,
             streaks=np.linspace(0.1, 0.9, 5),
-            ratios=(0.41, 0.17),
+            ratio=0.17,
             is_linear=is_linear,
             doubts=tuple(doubt for doubt, holds in found.items() if holds),
         )
