@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -22,7 +23,7 @@ from repro.evaluation.metrics import (
     mean,
     neither,
 )
-from repro.evaluation.resampling import Resampling
+from repro.evaluation.resampling import Resampled, Resampling
 from repro.imaging.geometry import resized
 from repro.seeds import generator
 from repro.studies.rheed_translator.baselines import DRAW, READ
@@ -32,18 +33,26 @@ from repro.studies.rheed_translator.recipe import (
     ALL,
     FOLD,
     GATED,
+    PRINTED_TEST,
+    PUBLISHED,
     REPEAT,
     SCALES,
+    SINGLE,
     Films,
     Network,
+    is_near,
     networks,
 )
 from repro.studies.rheed_translator.translation import Answers, Inputs
 from repro.study import Trained
 
+if TYPE_CHECKING:
+    import keras
+
 N_TEST_FILMS = 7  # of the published split
 N_DRAWS = 2000
 N_SWEEP = 9
+PARTS = ("encoder", "decoder")  # of a modality
 SHOWN = (54, 72)  # largest size of the images that are kept for the figures
 SSIM_WINDOW = 7
 
@@ -58,9 +67,10 @@ def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluati
     bench = Bench(trained)
     stages = [memory_stage, sweep_stage]
     stages += [held_out_stage] if bench.folds else []
+    stages += [published_stage] if bench.published else []
+    stages += [left_out_stage, pictures_stage] if bench.singles else []
     stages += [repeated_stage] if bench.repeats else []
     stages += [gated_stage] if bench.gated else []
-    stages += [pictures_stage] if bench.folds and bench.all.recipe is None else []
     stages += [test_stage] if len(bench.test) else []
     found = in_stages(stages, bench, progress).defined()
     kind = {"is_synthetic": np.array(trained.dataset.spec.card.kind == "simulated")}
@@ -77,9 +87,9 @@ class Bench:
         self.all = named[ALL]
         self.films, self.test = self.all.films, trained.dataset.rows("test")
         self.size = SCALES[preset].size
-        self.folds, self.repeats, self.gated = (
+        self.folds, self.published, self.singles, self.repeats, self.gated = (
             {name: network for name, network in named.items() if name.startswith(kind)}
-            for kind in (FOLD, REPEAT, GATED)
+            for kind in (FOLD, PUBLISHED, SINGLE, REPEAT, GATED)
         )
 
     def ask(self, name: str, network: Network, rows: np.ndarray) -> tuple[Answers, Answers]:
@@ -133,7 +143,24 @@ def reading(name: str, films: Resampling, true: np.ndarray, found: np.ndarray) -
             mean(np.square(errors)) ** 0.5, f"root mean square error of {about}", "at.%"
         ),
         f"{name}/r2": higher(explained, f"share of the variance that is explained: {about}"),
+        f"{name}/squared_correlation": higher(
+            squared_correlation(films, true, found),
+            f"squared correlation with the true one, whatever offset and slope: {about}",
+        ),
     }
+
+
+def squared_correlation(films: Resampling, true: np.ndarray, found: np.ndarray) -> Resampled:
+    """Return the square of Pearson's correlation, resample by resample; 0 where one is constant."""
+    x, y = true - true.mean(), found - found.mean()
+    sums = films.sums(np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1))
+    n, of_x, of_y, of_xx, of_yy, of_xy = sums.T
+    spread = (of_xx - of_x**2 / n) * (of_yy - of_y**2 / n)
+    shared = np.square(of_xy - of_x * of_y / n)
+    tiny = np.finfo(float).tiny
+    return replace(
+        films.mean(x), values=np.where(spread > tiny, shared / np.maximum(spread, tiny), 0.0)
+    )
 
 
 def drawing(name: str, films: Resampling, true: np.ndarray, found: np.ndarray) -> Metrics:
@@ -248,15 +275,44 @@ def codes_apart(bench: Bench, name: str, network: Network, rows: np.ndarray) -> 
 
 
 def held_out_stage(bench: Bench) -> tuple[Metrics, Arrays]:
-    """Ask every training film of the network that held it out."""
-    group = held_out_films(bench, bench.folds)
-    parts = [np.array(network.held_out) for network in bench.folds.values()]
+    """Ask every training film of the translator that held out its part."""
+    group, metrics = measured_apart(bench, "held_out", bench.folds)
     errors = group.said.stoichiometry_of_image - group.stoichiometry
-    metrics = four_paths("held_out", group) | simple_models(bench, "held_out", parts)
-    order = np.argsort(np.concatenate(parts), kind="stable")
-    apart = [codes_apart(bench, n, net, np.array(net.held_out)) for n, net in bench.folds.items()]
-    metrics["held_out/code_distance"] = code_distance(group.films, np.concatenate(apart)[order])
     return metrics | resolution(bench, group.films, errors), arrays_of("held_out", group)
+
+
+def published_stage(bench: Bench) -> tuple[Metrics, Arrays]:
+    """Ask the authors' test films of the translator that learned from their training films."""
+    group, metrics = measured_apart(bench, PUBLISHED, bench.published)
+    printed = is_near(group.stoichiometry[:, None], np.array([*PRINTED_TEST.values()])).any(axis=1)
+    rows = np.sort(np.concatenate([network.held_out for network in bench.published.values()]))
+    films = Resampling("film", rows[printed], "train")
+    errors = group.said.stoichiometry_of_image - group.stoichiometry
+    metrics[f"{PUBLISHED}/printed/mae"] = lower(
+        films.mean(np.abs(errors[printed])),
+        "mean error of Sr content read from the three test films that the authors print",
+        "at.%",
+    )
+    return metrics, {}
+
+
+def left_out_stage(bench: Bench) -> tuple[Metrics, Arrays]:
+    """Ask every training film of the translator that learned from all others."""
+    group = held_out_films(bench, bench.singles)
+    found = reading("left_out", group.films, group.stoichiometry, group.said.stoichiometry_of_image)
+    parts = [np.array(network.held_out) for network in bench.singles.values()]
+    return found | intervals("left_out", group) | simple_models(bench, "left_out", parts), {}
+
+
+def measured_apart(bench: Bench, name: str, networks: dict[str, Network]) -> tuple[Group, Metrics]:
+    """Return films with what translators say that held them out, and all that is measured of it."""
+    group = held_out_films(bench, networks)
+    parts = [np.array(network.held_out) for network in networks.values()]
+    order = np.argsort(np.concatenate(parts), kind="stable")
+    apart = [codes_apart(bench, n, net, np.array(net.held_out)) for n, net in networks.items()]
+    metrics = four_paths(name, group) | simple_models(bench, name, parts)
+    distance = code_distance(group.films, np.concatenate(apart)[order])
+    return group, metrics | {f"{name}/code_distance": distance}
 
 
 def held_out_films(bench: Bench, folds: dict[str, Network]) -> Group:
@@ -345,7 +401,7 @@ def pictures_stage(bench: Bench) -> tuple[Metrics, Arrays]:
         errors, insides, flags, widths = (
             np.concatenate(parts)
             for parts in zip(
-                *(read_disturbed(bench.films, network, name) for network in bench.folds.values()),
+                *(read_disturbed(bench.films, network, name) for network in bench.singles.values()),
                 strict=True,
             )
         )
@@ -442,10 +498,29 @@ def memory_stage(bench: Bench) -> tuple[Metrics, Arrays]:
             mean(np.square(back - images)), f"squared error of images {about}"
         ),
     }
+    own = said.stoichiometry_of_stoichiometry - true
+    metrics["train/stoichiometry_to_stoichiometry/rmse"] = lower(
+        mean(np.square(own)) ** 0.5,
+        f"root mean square error of Sr content and back {about}",
+        "at.%",
+    )
     if bench.all.recipe:
+        metrics["network/symmetry"] = higher(
+            symmetry(bench.models[ALL]),
+            "weights of the Sr content's side over those of the image's",
+        )
         loss = bench.curves[ALL]["loss"][-1]
         metrics["train/loss"] = lower(loss, "loss of the last epoch, all terms")
     return metrics, arrays
+
+
+def symmetry(network: keras.Model) -> float:
+    """Return the weights of the Sr content's encoder and decoder over those of the image's."""
+    sizes = {
+        source: sum(network.get_layer(f"{source}_{part}").count_params() for part in PARTS)
+        for source in ("image", "stoichiometry")
+    }
+    return sizes["stoichiometry"] / sizes["image"]
 
 
 def sweep_stage(bench: Bench) -> tuple[Metrics, Arrays]:

@@ -152,7 +152,7 @@ def test_a_moved_camera_and_another_magnification_hardly_alter_what_is_read(ours
 
 def test_too_few_films_are_refused(films):
     images, contents = (values[: LEAST_FILMS - 1] for values in films)
-    with pytest.raises(ReproError, match="7 training films are too few"):
+    with pytest.raises(ReproError, match="5 training films are too few"):
         Ours.of(images, contents)
 
 
