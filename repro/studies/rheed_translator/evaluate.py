@@ -311,8 +311,12 @@ def measured_apart(bench: Bench, name: str, networks: dict[str, Network]) -> tup
     order = np.argsort(np.concatenate(parts), kind="stable")
     apart = [codes_apart(bench, n, net, np.array(net.held_out)) for n, net in networks.items()]
     metrics = four_paths(name, group) | simple_models(bench, name, parts)
-    distance = code_distance(group.films, np.concatenate(apart)[order])
-    return group, metrics | {f"{name}/code_distance": distance}
+    metrics[f"{name}/code_distance"] = code_distance(group.films, np.concatenate(apart)[order])
+    ours, line = (metrics[f"{name}/{of}mae"].resampled for of in ("", "one_ratio/"))
+    metrics[f"{name}/mae_beyond_one_ratio"] = lower(
+        ours - line, "mean error less that of a line in A02/A00, paired by film", "at.%"
+    )
+    return group, metrics
 
 
 def held_out_films(bench: Bench, folds: dict[str, Network]) -> Group:

@@ -419,7 +419,7 @@ def test_simple_models_never_see_the_film_they_are_asked_for(dataset, monkeypatc
         given["draw"].append((images, contents, asked))
         return np.zeros((len(asked), *images.shape[1:]))
 
-    monkeypatch.setattr(measures, "READ", {"spy": read})
+    monkeypatch.setattr(measures, "READ", {"one_ratio": read})
     monkeypatch.setattr(measures, "DRAW", {"other_spy": draw})
     evaluation_of("faithful", dataset, Constant(0.5))
     films, asked_films = Films.of(dataset), []
@@ -436,6 +436,15 @@ def test_simple_models_never_see_the_film_they_are_asked_for(dataset, monkeypatc
         asked_films += asked.tolist()
     rows = np.concatenate([films.training, dataset.rows("test")])
     assert sorted(asked_films) == sorted(films.stoichiometry[rows])
+
+
+def test_a_translator_is_compared_with_the_line_film_by_film(numbered):
+    found = numbered.metrics
+    ours, line = (found[f"held_out/{of}mae"] for of in ("", "one_ratio/"))
+    beyond = found["held_out/mae_beyond_one_ratio"]
+    assert beyond.value == pytest.approx(ours.value - line.value)
+    widths = [np.ptp(metric.resampled.interval) for metric in (ours, line)]
+    assert np.ptp(beyond.resampled.interval) < sum(widths), "the films are not paired"
 
 
 def test_simple_models_are_measured_on_the_same_films(numbered, dataset):
