@@ -151,12 +151,15 @@ def reading(name: str, films: Resampling, true: np.ndarray, found: np.ndarray) -
 
 
 def squared_correlation(films: Resampling, true: np.ndarray, found: np.ndarray) -> Resampled:
-    """Return the square of Pearson's correlation, resample by resample; 0 where one is constant."""
+    """Return the square of Pearson's correlation, resample by resample; 0 where there is none.
+
+    None is, too, where one falls as the other rises: as the mean of all other films does.
+    """
     x, y = true - true.mean(), found - found.mean()
     sums = films.sums(np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1))
     n, of_x, of_y, of_xx, of_yy, of_xy = sums.T
     spread = (of_xx - of_x**2 / n) * (of_yy - of_y**2 / n)
-    shared = np.square(of_xy - of_x * of_y / n)
+    shared = np.square(np.maximum(of_xy - of_x * of_y / n, 0))
     tiny = np.finfo(float).tiny
     return replace(
         films.mean(x), values=np.where(spread > tiny, shared / np.maximum(spread, tiny), 0.0)

@@ -181,6 +181,15 @@ def test_who_always_says_the_same_explains_less_than_nothing():
     assert values(read(true, np.full(3, mean)))["x/r2"] == pytest.approx(0)
 
 
+def test_the_squared_correlation_does_not_look_at_offset_and_slope_but_at_the_sign():
+    true = np.array([40.0, 50.0, 55.0, 66.0])
+    for found, expected in ((20 + 0.3 * true, 1.0), (100 - true, 0.0), (np.full(4, 50.0), 0.0)):
+        assert values(read(true, found))["x/squared_correlation"] == pytest.approx(expected)
+    other = np.array([42.0, 47.0, 58.0, 61.0])
+    expected = np.corrcoef(true, other)[0, 1] ** 2
+    assert values(read(true, other))["x/squared_correlation"] == pytest.approx(expected)
+
+
 def test_the_explained_variance_of_films_of_one_sr_content_is_not_a_number():
     assert np.isnan(read(np.array([50.0]), np.array([51.0]))["x/r2"].value)
 
