@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable
-from functools import partial
 
 from repro.errors import ReproError
 from repro.studies.rheed_translator.page import markup, server
 from repro.studies.rheed_translator.page.predict import Translator
-from repro.studies.rheed_translator.page.readings import read_row
-from repro.studies.rheed_translator.page.uploads import read_upload
+from repro.studies.rheed_translator.page.readings import read_rows
+from repro.studies.rheed_translator.page.uploads import Upload, read_upload, region
 
 KINDS = "png, jpg, tif or npy, 8- or 16-bit"
 LINEAR = "The numbers are proportional to the intensity: no gamma, no contrast was changed"
@@ -66,16 +65,40 @@ def _read_one(translator: Translator) -> None:
 
     file = st.file_uploader(f"RHEED image ({KINDS})")
     is_linear = st.checkbox(LINEAR, key="linear image")
-    if file is None:
+    if file is None and not st.checkbox("Show an example: a training film"):
         return
     try:
+        name, upload = _example(translator) if file is None else _uploaded(file)
+        upload = _region(upload)
         with st.spinner("Reading the image …"):
-            upload = read_upload(file.name, file.getvalue())
             reading = translator.read(upload.image, is_linear or upload.is_linear)
     except ReproError as error:
         st.html(markup.note(str(error), "error"))
     else:
-        st.html(markup.reading_view(file.name, upload, reading, translator))
+        st.html(markup.reading_view(name, upload, reading, translator))
+
+
+def _uploaded(file) -> tuple[str, Upload]:
+    return file.name, read_upload(file.name, file.getvalue())
+
+
+def _example(translator: Translator) -> tuple[str, Upload]:
+    film = translator.nearest(STOICHIOMETRIC)
+    notice = f"{film.name}: {film.stoichiometry:.1f} at.% Sr were measured, and learned from."
+    return film.name, Upload(film.image, (notice,), is_linear=True)
+
+
+def _region(upload: Upload) -> Upload:
+    """Ask which part of an image shows the pattern, and return it."""
+    import streamlit as st
+
+    with st.expander("Use a part of the image only"):
+        st.html(markup.note("Cut off what is no screen: scales, frames, text."))
+        columns, rows = (
+            st.slider(f"{name} used [%]", 0, 100, (0, 100), key=f"{name} used")
+            for name in ("Columns", "Rows")
+        )
+    return region(upload, columns, rows)
 
 
 def _draw(translator: Translator) -> None:
@@ -112,12 +135,10 @@ def _read_several(translator: Translator) -> None:
     if not files:
         return
     with st.spinner("Reading the images …"):
-        rows = [
-            read_row(
-                translator, file.name, partial(read_upload, file.name, file.getvalue()), is_linear
-            )
-            for file in files
-        ]
+        contents = [(file.name, file.getvalue()) for file in files]
+        rows = [row for named in contents for row in read_rows(translator, *named, is_linear)]
+    if len(rows) > 1:
+        st.html(markup.course(rows, translator))
     st.html(markup.table(rows, translator.level))
     st.download_button(
         "Download the table as CSV",

@@ -72,6 +72,13 @@ STYLE = """
 .rheed .legend { display: flex; align-items: center; gap: 0.6rem; font-size: 0.875rem;
   color: var(--soft); }
 .rheed .legend span { flex: 0 1 12rem; height: 0.6rem; border-radius: 3px; }
+.rheed .course { position: relative; height: 12rem; border: 1px solid var(--line);
+  border-radius: 4px; background: var(--panel); }
+.rheed .course span { position: absolute; width: 2px; margin-left: -1px; opacity: 0.5;
+  background: var(--accent); }
+.rheed .course b { position: absolute; width: 6px; height: 6px; margin: -3px; border-radius: 3px;
+  background: var(--accent); }
+.rheed .course .pale { opacity: 0.3; }
 .rheed .rows { overflow-x: auto; }
 .rheed table { width: 100%; border-collapse: collapse; font-size: 0.925rem; }
 .rheed caption { padding: 0 0 0.5rem; text-align: left; color: var(--soft); }
@@ -182,6 +189,42 @@ def patterns(*figures: str) -> str:
     return _part(f'<div class="patterns">{"".join(figures)}</div>{_legend()}')
 
 
+def course(rows: list[Row], translator: Translator) -> str:
+    """Draw the Sr content of images in their order, such as the frames of a movie, over its range.
+
+    A bar an image from one end of its interval to the other, a mark at the number; what is in doubt
+    is pale.
+    """
+    lowest, highest = _course_range(rows, translator)
+    bars = []
+    for place, row in enumerate(rows):
+        if row.reading is None:
+            continue
+        at = 100 * (place + 0.5) / len(rows)
+        low, value, high = (
+            100 * (highest - x) / (highest - lowest)
+            for x in (row.reading.low, row.reading.stoichiometry, row.reading.high)
+        )
+        pale = ' class="pale"' if row.reading.is_doubtful else ""
+        height = f"height: {low - high:.2f}%"
+        bars.append(
+            f'<span style="left: {at:.2f}%; top: {high:.2f}%; {height}"{pale}></span>'
+            f'<b style="left: {at:.2f}%; top: {value:.2f}%"{pale}></b>'
+        )
+    about = f"Sr content of {len(rows)} images in their order, {lowest:.0f} to {highest:.0f} {UNIT}"
+    return _part(
+        f'<figure><div class="course" role="img" aria-label="{escape(about)}">{"".join(bars)}</div>'
+        f"<figcaption>{escape(about)}; bars: intervals.</figcaption></figure>"
+    )
+
+
+def _course_range(rows: list[Row], translator: Translator) -> tuple[float, float]:
+    """Return the Sr contents that the axis of a course runs between [at.%]."""
+    read = [row.reading for row in rows if row.reading is not None]
+    lowest = min([translator.lowest, *(reading.low for reading in read)])
+    return lowest, max([translator.highest, *(reading.high for reading in read)])
+
+
 def table(rows: list[Row], level: float) -> str:
     """Return the readings of several files as a table."""
     headings = (
@@ -194,7 +237,7 @@ def table(rows: list[Row], level: float) -> str:
     head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
     n_read = sum(row.reading is not None for row in rows)
     return _part(
-        f'<div class="rows"><table><caption>{n_read} of {len(rows)} files read.</caption>'
+        f'<div class="rows"><table><caption>{n_read} of {len(rows)} images read.</caption>'
         f"<thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(map(_table_row, rows))}</tbody></table></div>"
     )

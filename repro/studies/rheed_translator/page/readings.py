@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from repro.errors import ReproError
 from repro.studies.rheed_translator.page.predict import Reading, Translator
-from repro.studies.rheed_translator.page.uploads import Upload
+from repro.studies.rheed_translator.page.uploads import Upload, read_stack
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,22 @@ def read_row(
         return Row(name, reading, upload.notices)
     except ReproError as error:
         return Row(name, error=str(error))
+
+
+def read_rows(translator: Translator, name: str, content: bytes, is_linear: bool) -> list[Row]:
+    """Read every image of a file: one, or those of a stack, such as a movie of a growth.
+
+    Parameters
+    ----------
+    translator : Translator
+        The translator.
+    name, content
+        Of the file, as `read_stack` takes them.
+    is_linear : bool
+        As `read_row` takes it.
+    """
+    try:
+        images = read_stack(name, content)
+    except ReproError as error:
+        return [Row(name, error=str(error))]
+    return [read_row(translator, each, load, is_linear) for each, load in images]

@@ -11,7 +11,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -165,6 +165,33 @@ def upload_of(name: str, values: np.ndarray, notices: tuple[str, ...] = ()) -> U
     if np.median(values) > MOSTLY_BRIGHT:
         notices += ("Most of the image is bright; if dark stands for intense in it, invert it.",)
     return Upload(np.ascontiguousarray(values, np.float32), notices, is_linear)
+
+
+def region(upload: Upload, columns: tuple[int, int], rows: tuple[int, int]) -> Upload:
+    """Return a part of an image.
+
+    Parameters
+    ----------
+    upload : Upload
+        The image.
+    columns, rows : tuple of int
+        First and last of each that are used [per cent of the width, of the height].
+
+    Raises
+    ------
+    ReproError
+        If less than `SMALLEST` pixels of a side are left.
+    """
+    kept = []
+    for (first, last), n in zip((rows, columns), upload.image.shape, strict=True):
+        kept.append(slice(round(first * n / 100), round(last * n / 100)))
+    part = upload.image[tuple(kept)]
+    if min(part.shape) < SMALLEST:
+        height, width = part.shape
+        raise ReproError(
+            f"The part has {height} × {width} pixels; at least {SMALLEST} × {SMALLEST} are needed."
+        )
+    return replace(upload, image=part)
 
 
 def _kind(name: str, content: bytes) -> str:

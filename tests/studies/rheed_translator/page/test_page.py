@@ -237,7 +237,7 @@ def test_many_files_become_a_table_and_a_csv_and_one_bad_file_stops_none(visit, 
     bad.write_bytes(b"")
     good = [png(tmp_path / f"{level}.png", film(level)) for level in (0.4, 0.64)]
     upload(opened, good[0], bad, good[1])
-    opened.get_by_text("2 of 3 files read.").wait_for()
+    opened.get_by_text("2 of 3 images read.").wait_for()
     table = opened.get_by_role("table").filter(visible=True)
     assert "0.4.png" in table.inner_text()
     assert "bad.npy is empty" in table.inner_text()
@@ -254,6 +254,39 @@ def test_many_files_become_a_table_and_a_csv_and_one_bad_file_stops_none(visit, 
     assert [rows[name]["in doubt"] for name in rows] == ["no", "", "yes"]
     assert rows["bad.npy"]["error"] == "bad.npy is empty (0 bytes); save it again."
     assert rows["0.4.png"]["remark"] == "8-bit integers, divided by 255."
+
+
+def test_a_movie_is_read_image_by_image_and_drawn_in_its_order(visit, tmp_path):
+    opened = visit("Read many images")
+    frames = [np.rint(255 * film(level)).astype(np.uint8) for level in (0.4, 0.5, 0.3)]
+    pages = [Image.fromarray(frame) for frame in frames]
+    pages[0].save(tmp_path / "growth.tif", save_all=True, append_images=pages[1:])
+    upload(opened, tmp_path / "growth.tif")
+    opened.get_by_text("3 of 3 images read.").wait_for()
+    assert "growth.tif image 2" in opened.get_by_role("table").filter(visible=True).inner_text()
+    marks = [mark.bounding_box() for mark in opened.locator(".course b").all()]
+    assert marks[0]["x"] < marks[1]["x"] < marks[2]["x"]
+    assert marks[1]["y"] < marks[0]["y"] < marks[2]["y"], "more Sr stands higher"
+
+
+def test_an_example_is_shown_to_who_has_no_image(visit):
+    opened = visit()
+    opened.get_by_text("Show an example").click()
+    opened.get_by_text("film 1: 47.2 at.% Sr were measured, and learned from.").wait_for()
+    opened.get_by_role("status").filter(has_text="at.% Sr").wait_for()
+
+
+def test_a_part_of_the_image_can_be_used_alone(visit, tmp_path):
+    framed = np.ones((64, 192), np.float32)
+    framed[:, :96] = film(0.4)
+    opened = visit()
+    upload(opened, png(tmp_path / "framed.png", framed))
+    opened.get_by_text("Use a part of the image only").click()
+    slider = opened.get_by_role("slider", name="Columns used").last
+    slider.focus()
+    for _ in range(50):
+        opened.keyboard.press("ArrowLeft")
+    opened.get_by_text("40.0 at.% Sr").wait_for()
 
 
 @pytest.mark.parametrize("width", WIDTHS)

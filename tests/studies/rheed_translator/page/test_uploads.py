@@ -14,7 +14,7 @@ from PIL import Image
 
 from repro.errors import ReproError
 from repro.studies.rheed_translator.page.colours import MAPS
-from repro.studies.rheed_translator.page.uploads import LARGEST, read_upload
+from repro.studies.rheed_translator.page.uploads import LARGEST, read_upload, region
 
 
 def pattern(height: int = 64, width: int = 96) -> np.ndarray:
@@ -297,3 +297,23 @@ def test_a_header_that_promises_too_much_is_refused_before_memory_is_taken():
     header = {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**9)}
     np.lib.format.write_array_header_1_0(file, header)
     assert "million pixels" in refusal("bomb.npy", file.getvalue())
+
+
+def test_a_part_of_an_image_is_that_part_and_must_not_be_too_small():
+    upload = read_upload("a.png", picture(integers(np.uint8)))
+    part = region(upload, columns=(50, 100), rows=(0, 75))
+    np.testing.assert_array_equal(part.image, upload.image[:48, 48:])
+    assert (part.notices, part.is_linear) == (upload.notices, upload.is_linear)
+    with pytest.raises(ReproError, match="13 × 96 pixels; at least 32"):
+        region(upload, columns=(0, 100), rows=(0, 20))
+
+
+def test_numbers_of_8_bits_may_be_curved_and_those_of_a_camera_are_not():
+    kinds = {
+        "a.png": (picture(integers(np.uint8)), False),
+        "b.png": (picture(integers(np.uint16)), True),
+        "c.npy": (npy(PATTERN.astype(np.float32)), True),
+        "d.png": (picture(colormaps["viridis"](PATTERN, bytes=True)[..., :3]), False),
+    }
+    for name, (content, is_linear) in kinds.items():
+        assert read_upload(name, content).is_linear == is_linear, name
