@@ -312,8 +312,14 @@ def test_an_unknown_variant_is_refused_by_name(name, datasets):
 
 def test_tasks_have_different_names(tasks):
     names = [task.name for task in tasks]
-    assert names
     assert len(set(names)) == len(names), "two networks would be trained in one folder"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_paper_trained_is_trained(name, datasets):
+    # A variant of ours may be a closed form.
+    for variant in set(get_study(name).variants) - {"improved"}:
+        assert get_study(name).list_tasks(variant, "smoke", datasets[name]), variant
 
 
 @pytest.mark.slow
