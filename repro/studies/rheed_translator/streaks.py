@@ -31,7 +31,7 @@ ORDERS = (np.arange(125) + 0.5) / 50  # where folded profiles are sampled [spaci
 HALF_ORDERS = np.array([0.5, 1.5, 2.5])
 STREAK_REACH, BACKGROUND_REACH = 0.25, 0.08  # half widths of what counts for each [spacings]
 OUTSIDE = 1e-6  # weight of a half that the image does not show
-DARKEST = 0.01  # of the film's brightest pixel, below which the logarithm sees no difference
+DARKEST = 0.01  # of the brightest, below which the logarithm sees no difference
 
 
 def lateral_profile(images: np.ndarray, band: tuple[float, float]) -> np.ndarray:

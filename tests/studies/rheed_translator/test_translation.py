@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from repro.studies.rheed_translator.published.translation import (
-    DARKEST,
     EXPOSURE,
     NOISE,
     SHIFT,
@@ -15,7 +14,7 @@ from repro.studies.rheed_translator.published.translation import (
     Published,
     altered,
 )
-from repro.studies.rheed_translator.streaks import log_intensity, streak_centre
+from repro.studies.rheed_translator.streaks import DARKEST, log_intensity, streak_centre
 
 SIZE = (24, 32)
 CONTENTS = np.array([35.0, 42.5, 50.0, 65.0])

@@ -27,12 +27,12 @@ URL = (
 )
 FULL_SCALES = (1, 255, 4095, 65535)  # fractions, and cameras of 8, 12 and 16 bits
 ROUNDING = 1e-3  # a fraction may pass 0 or 1 by so much, after resizing with a spline, say
-DARKEST = 1 / 16  # of full scale: counts that stay below are no counts of so many bits
+LEAST_COUNT = 1 / 16  # of full scale: counts that stay below are no counts of so many bits
 DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
 @dataclass(frozen=True)
-class Films:
+class ArchivedFilms:
     """Films with their patterns.
 
     Parameters
@@ -53,7 +53,7 @@ class Films:
         return len(self.stoichiometry)
 
 
-def read_archive(path: str | Path) -> Films:
+def read_archive(path: str | Path) -> ArchivedFilms:
     """Read an archive of the published form, of any image size and number type.
 
     Images are taken as fractions where no pixel of the archive is above 1; else all are divided by
@@ -91,7 +91,7 @@ def read_images(path: Path) -> np.ndarray:
     return _fractions(_as_films(images, source), source)
 
 
-def arrays(archive: Films, parameters: dict) -> dict[str, np.ndarray]:
+def arrays(archive: ArchivedFilms, parameters: dict) -> dict[str, np.ndarray]:
     """Return films as the variables of the data spec, resized to its ``height`` and ``width``."""
     return {
         "images": resized(archive.images, parameters["height"], parameters["width"]),
@@ -128,7 +128,7 @@ def films(start: int, stop: int, seed: int, parameters: dict) -> dict[str, np.nd
         raise ReproError(
             f"The published archive has {len(published)} films, not {stop}: ask for fewer."
         )
-    rows = Films(
+    rows = ArchivedFilms(
         published.images[start:stop], published.stoichiometry[start:stop], published.sha256
     )
     return arrays(rows, parameters)
@@ -157,7 +157,7 @@ def _content(path: Path) -> bytes:
         raise ReproError(f"{path} may not be read: ask its owner for the permission.") from None
 
 
-def _parse(content: bytes, source: str) -> Films:
+def _parse(content: bytes, source: str) -> ArchivedFilms:
     images, stoich = _entries(content, source, ("images", "stoich"))
     images, stoich = _as_films(images, source), _as_contents(stoich, source)
     if len(images) != len(stoich):
@@ -167,7 +167,7 @@ def _parse(content: bytes, source: str) -> Films:
     if len(images) < 2:
         raise ReproError(f"{source} has fewer than two films: give at least two.")
     _check_contents(stoich, source)
-    return Films(_fractions(images, source), stoich, hashlib.sha256(content).hexdigest())
+    return ArchivedFilms(_fractions(images, source), stoich, hashlib.sha256(content).hexdigest())
 
 
 def _entries(content: bytes, source: str, wanted: tuple[str, ...]) -> list[np.ndarray]:
@@ -258,7 +258,7 @@ def _fractions(images: np.ndarray, source: str) -> np.ndarray:
 
 def _full_scale(brightest: float, source: str) -> int:
     fitting = [scale for scale in FULL_SCALES if brightest <= scale * (1 + ROUNDING)]
-    is_dark = fitting and fitting[0] > 1 and brightest < DARKEST * fitting[0]
+    is_dark = fitting and fitting[0] > 1 and brightest < LEAST_COUNT * fitting[0]
     if not fitting or is_dark:
         raise ReproError(
             f"{source} has intensities up to {brightest:g}: give fractions of full scale, 0 to 1, "

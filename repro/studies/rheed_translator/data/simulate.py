@@ -142,7 +142,7 @@ class Simulation:
 
 
 @dataclass(frozen=True)
-class Films:
+class Traits:
     """What is drawn for each of n films.
 
     Parameters
@@ -216,8 +216,8 @@ def films(start: int, stop: int, seed: int, parameters: dict) -> dict[str, np.nd
     }
 
 
-def draw_films(simulation: Simulation, start: int, stop: int, seed: int) -> Films:
-    """Draw the films ``start`` to ``stop``; see `Films`."""
+def draw_films(simulation: Simulation, start: int, stop: int, seed: int) -> Traits:
+    """Draw the films ``start`` to ``stop``; see `Traits`."""
 
     def uniform(what: str) -> np.ndarray:
         return uniform_rows(seed, what, start, stop, 1)
@@ -248,7 +248,7 @@ def draw_films(simulation: Simulation, start: int, stop: int, seed: int) -> Film
         "background": background,
         "flare": background * FLARE * np.exp(SCATTER_FLARE * normal("flare")),
     }
-    return Films(
+    return Traits(
         **{name: values[:, 0] for name, values in by_film.items()},
         intensity=_intensity(simulation, content, scattered),
         width=trend(WIDTH, content) + scattered("width", SCATTER_WIDTH) + WIDENING,
@@ -307,7 +307,7 @@ def ewald_height(specular: np.ndarray, spacing: np.ndarray, edge: np.ndarray) ->
     return edge + np.sqrt(np.where(squares >= 0, squares, np.nan))
 
 
-def pattern(simulation: Simulation, drawn: Films) -> np.ndarray:
+def pattern(simulation: Simulation, drawn: Traits) -> np.ndarray:
     """Return the diffraction patterns alone, ``(n, height, width)`` float32, brightest part 1."""
     dx = simulation.x - drawn.centre[:, None].astype(np.float32)
     offsets = (ORDERS * drawn.spacing[:, None])[..., None].astype(np.float32)
@@ -324,7 +324,7 @@ def pattern(simulation: Simulation, drawn: Films) -> np.ndarray:
     return image
 
 
-def rods(simulation: Simulation, drawn: Films) -> np.ndarray:
+def rods(simulation: Simulation, drawn: Traits) -> np.ndarray:
     """Return the intensity of the rods along y, ``(n, 5, height)`` float32.
 
     A rod of a smooth film has a spot where it meets the Ewald sphere and, being broadened by
@@ -364,7 +364,7 @@ def lone_spot(y: np.ndarray) -> np.ndarray:
     return np.where(ORDERS[:, None] == 0, spot + tail, 0.0)
 
 
-def kikuchi_arcs(simulation: Simulation, drawn: Films, dx: np.ndarray) -> np.ndarray:
+def kikuchi_arcs(simulation: Simulation, drawn: Traits, dx: np.ndarray) -> np.ndarray:
     """Return the parabola to which Kikuchi lines of Ti-rich films gather, seen beside (00)."""
     sideways = np.abs(dx)
     apex_distance = simulation.y[:, None] - (ARC_APEX - sideways**2 / ARC_CURVATURE)[:, None]
@@ -374,7 +374,7 @@ def kikuchi_arcs(simulation: Simulation, drawn: Films, dx: np.ndarray) -> np.nda
     return _bell(distance, ARC_WIDTH) * visible[:, None].astype(np.float32)
 
 
-def kikuchi_fan(simulation: Simulation, drawn: Films, dx: np.ndarray) -> np.ndarray:
+def kikuchi_fan(simulation: Simulation, drawn: Traits, dx: np.ndarray) -> np.ndarray:
     """Return the faint lines of well-ordered films, that spread from under the (00) rod."""
     down = simulation.y[:, None] - np.float32(FAN_HEIGHT)
     angle = np.degrees(np.arctan2(np.abs(dx)[:, None], down))
@@ -384,14 +384,14 @@ def kikuchi_fan(simulation: Simulation, drawn: Films, dx: np.ndarray) -> np.ndar
     return lines * seen * drawn.fan[:, None, None].astype(np.float32)
 
 
-def on_screen(simulation: Simulation, drawn: Films, patterns: np.ndarray) -> np.ndarray:
+def on_screen(simulation: Simulation, drawn: Traits, patterns: np.ndarray) -> np.ndarray:
     """Return patterns with the screen's glow, defect and flare, which do not move with them.
 
     Parameters
     ----------
     simulation : Simulation
         Size of the images.
-    drawn : Films
+    drawn : Traits
         Background and flare.
     patterns : numpy.ndarray
         ``(n, height, width)`` float32.

@@ -19,7 +19,7 @@ NEARLY_ALL = 0.99  # share of the pixels that a guess must explain one by one
 FARTHEST = 0.15  # from a pixel to a map's nearest colour, in units of a channel's range
 COLOURED = 0.08  # distance to grey from which a pixel has a hue to speak of
 OPENING = np.cos(np.radians(25))  # what still is one hue
-DARKEST = 0.2  # a photograph of a screen has dark places; maps from white to a colour have none
+DARK_PLACE = 0.2  # a photograph of a screen has dark places; maps from white to a colour have none
 BRIGHT_ENOUGH = 0.5  # dark ends are alike in many maps; a mostly bright image has its map reversed
 N_LOOKED_AT = 50_000  # pixels that decide between the guesses
 CHANNELS = ("red", "green", "blue")
@@ -133,5 +133,5 @@ def _single_hue(pixels: np.ndarray) -> int | None:
     has_hue = distance > COLOURED
     agree = np.mean(colour[has_hue] @ hue >= OPENING * distance[has_hue]) if has_hue.any() else 1
     channel = int(np.argmax(hue))
-    is_dark = np.quantile(pixels[:, channel], 1 - NEARLY_ALL) <= DARKEST
+    is_dark = np.quantile(pixels[:, channel], 1 - NEARLY_ALL) <= DARK_PLACE
     return channel if explained >= EXPLAINED and agree >= NEARLY_ALL and is_dark else None

@@ -10,11 +10,10 @@ import numpy as np
 from repro.imaging.geometry import resized, shifted
 from repro.seeds import row_generators
 from repro.studies.rheed_translator.published import model
-from repro.studies.rheed_translator.streaks import log_intensity
+from repro.studies.rheed_translator.streaks import DARKEST, log_intensity
 from repro.studies.rheed_translator.translation import Answers, Inputs
 
 DIVISION = 1e-8  # keeps the published min-max from dividing by 0
-DARKEST = 0.01  # share of full scale below which the logarithm sees no difference
 SHIFT, EXPOSURE, NOISE = 0.02, 0.1, 0.01  # of the augmentation; shares of width and intensity
 # The sum of the published weights of the paths that a cycle is made of.
 CYCLES = {"image_cycle": 1.0, "stoichiometry_cycle": 0.1}
