@@ -28,8 +28,7 @@ def fetch(path: str | Path, url: str, check: Callable[[Path, str], object]) -> P
     url : str
         Where it comes from.
     check : callable
-        Takes a downloaded file and what to call it; raises ReproError if it is not what it should
-        be.
+        Takes a file and what to call it; raises ReproError if it is not what it should be.
 
     Returns
     -------
@@ -47,6 +46,8 @@ def fetch(path: str | Path, url: str, check: Callable[[Path, str], object]) -> P
     path = Path(path)
     record = path.with_name(path.name + ".sha256")
     if path.exists():
+        if not record.exists():  # put there by hand, or another file altogether
+            check(path, str(path))
         _check_or_note(sha256(path), record, str(path))
         return path
     try:

@@ -313,6 +313,16 @@ def test_an_archive_put_there_by_hand_is_kept_and_its_checksum_noted(published, 
     assert not requests
 
 
+def test_a_file_of_another_kind_is_not_taken_for_the_archive(published, path):
+    _, url, requests = published
+    path.write_text("grown on Monday")
+    with pytest.raises(ReproError, match=r"films.npz is no .npz"):
+        fetch(path, url)
+    assert path.read_text() == "grown on Monday"
+    assert sorted(path.parent.glob("films*")) == [path], "its checksum would be believed"
+    assert not requests
+
+
 def test_an_archive_altered_here_is_refused_and_left_alone(published, path):
     _, url, _ = published
     fetch(path, url)
