@@ -106,7 +106,7 @@ class AffineSampler(layers.Layer):
         precise = _precise(self.compute_dtype)
         size = self.size or tuple(images.shape[1:3])
         x, y = _sources(ops.cast(matrices, precise), size, tuple(images.shape[1:3]))
-        sampled = _sampled(images, x, y, self.interpolation, precise)
+        sampled = sampled_at(images, x, y, self.interpolation, precise)
         return ops.cast(sampled, self.compute_dtype)
 
     def compute_output_shape(self, images_shape, matrices_shape):
@@ -194,6 +194,26 @@ def _precise(dtype: str) -> str:
     return "float64" if dtype == "float64" else "float32"
 
 
+def sources(matrices, rows, columns, size: int):
+    """Return where pixels of a square image come from, x and y [pixels], 0 the first.
+
+    Parameters
+    ----------
+    matrices : tensor
+        ``(n, 2, 3)``, as `AffineSampler` takes them.
+    rows, columns : tensor
+        Places of pixels, ``(n or 1, ...)``.
+    size : int
+        Pixels along each side of the image and of that which it comes from.
+    """
+    middle = (size - 1) / 2
+    y, x = rows - middle, columns - middle
+    each = (..., *[None] * (len(y.shape) - 1))
+    (a, b, right), (c, d, down) = ((e[each] for e in row) for row in _entries(matrices))
+    half = size / 2
+    return a * x + b * y + (right * half + middle), c * x + d * y + (down * half + middle)
+
+
 def _sources(matrices, size: tuple[int, int], of_images: tuple[int, int]):
     """Return where each pixel comes from: x and y, ``(n, height, width)`` [pixels], 0 the first.
 
@@ -212,15 +232,19 @@ def _sources(matrices, size: tuple[int, int], of_images: tuple[int, int]):
     return along(width, a, b, right), along(height, c, d, down)
 
 
-def _sampled(images, x, y, interpolation: str, precise: str):
+def sampled_at(images, x, y, interpolation: str, precise: str = "float32"):
     """Return images at places, ``(n, height, width, channels)``; 0 beyond the edge.
 
     Parameters
     ----------
     images : tensor
-        ``(n, any height, any width, channels)``.
+        ``(n, any height, any width, channels)``; of one image all places are.
     x, y : tensor
-        ``(n, height, width)`` [pixels].
+        ``(n, height, width)`` [pixels], 0 the middle of the first.
+    interpolation : str
+        ``"bilinear"`` or ``"bicubic"``.
+    precise : str
+        dtype that is computed in.
     """
     rows, columns, channels = images.shape[1:]
     framed = ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))

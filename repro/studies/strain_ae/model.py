@@ -14,11 +14,13 @@ from keras import layers, ops
 
 from repro.layers.pytorch import convolution, dense, pytorch_initializers
 from repro.layers.sampling import AffineSampler, Resize, compose, inverse
+from repro.studies.strain_ae.patches import centres, cut, firsts, half_side, inside, led_to, through
 
 N_LATENT = 20
 COARSE = 5  # pixels along each side of the encoder's last map and the decoder's first
 N_RAW = 5  # two scales, rotation, shear, and the masks' intensity, 1 in all published settings
 SCALE_LIMIT, SHEAR_LIMIT, RESIDUAL_LIMIT = 0.05, 0.1, 0.1  # [1], [1], [rad]
+LARGEST_STRETCH = 1 + SCALE_LIMIT + SHEAR_LIMIT  # of anything by scale and shear
 PARAMETERS = ("scale_x", "scale_y", "shear", "rotation")
 
 
@@ -199,8 +201,10 @@ class CycleSettings:
         What the loss is divided by.
     composed : bool
         Sample once, by scale, shear and rotation together, instead of once for each.
-    moves_masks : bool
-        Compare the base transformed back under masks that are transformed alike.
+    disc_radius : float, optional
+        That of the masks [pixels of the grid], if these are discs on different spots: the base
+        transformed back is then compared under masks that are transformed alike, and nothing is
+        sampled elsewhere. By default masks stay where they are, and may be anything.
     """
 
     enlargement: int
@@ -213,7 +217,7 @@ class CycleSettings:
     n_masks: int = 1
     divisor: float = 1.0
     composed: bool = False
-    moves_masks: bool = False
+    disc_radius: float | None = None
 
 
 MASKS = "masks"
@@ -236,7 +240,6 @@ class CycleLoss(layers.Layer):
         self.settings = CycleSettings(**settings) if is_read else settings
         kind = "bilinear" if self.settings.enlargement == 1 else "bicubic"
         self.sample = AffineSampler(kind, dtype="float32")
-        self.sample_mask = AffineSampler("bilinear", dtype="float32")
 
     def build(self, parameters_shape, images_shape, base_shape):
         """Make the masks, which are no weights; all is looked at until they are set."""
@@ -265,15 +268,43 @@ class CycleLoss(layers.Layer):
         """
         if self.settings.enlargement > 1:
             images, base = self.enlarge(images), self.enlarge(base)
-        to_base, to_images = self.maps(parameters)
-        transformed = self.warped(images, to_base)
-        base_of_each = ops.broadcast_to(base, ops.shape(images))
-        back = self.warped(base_of_each, to_images)
-        masks = self.masks[None, :, :, :, None]
-        pairs = [(transformed - base, masks), (images - back, self.moved(masks, to_images))]
-        free = self.penalties(parameters, base)
-        self.add_loss(self.guarded(pairs, free) / self.settings.divisor)
+        everywhere = self.settings.disc_radius is None
+        errors = self.errors_everywhere if everywhere else self.errors_at_discs
+        pairs = errors(images, base, *self.maps(parameters))
+        loss = self.guarded(pairs, self.penalties(parameters, base))
+        self.add_loss(loss / self.settings.divisor)
         return parameters
+
+    def errors_everywhere(self, images, base, to_base, to_images):
+        """Return errors in both directions, ``(n, 1, size, size)``, with their masks."""
+        there = self.warped(images, to_base) - base
+        back = images - self.warped(ops.broadcast_to(base, ops.shape(images)), to_images)
+        return [(error[:, None, :, :, 0], self.masks[None]) for error in (there, back)]
+
+    def errors_at_discs(self, images, base, to_base, to_images):
+        """Return errors in both directions with their masks, each ``(n, n_masks, side, side)``."""
+        radius, size = self.settings.disc_radius, self.size[0]
+        middles, looks = centres(self.masks), ops.max(self.masks, axis=0)[None, :, :, None]
+        half = half_side(radius)
+        still = firsts(middles, half)
+        there = self.around(images, to_base, still, half) - cut(base, still, half)
+        moved_half = half_side(LARGEST_STRETCH * radius)
+        moved = firsts(led_to(middles, to_images, size), moved_half)
+        back = cut(images, moved, moved_half) - self.around(base, to_images, moved, moved_half)
+        return [(there, cut(looks, still, half)), (back, self.moved(looks, to_images, moved))]
+
+    def around(self, images, maps, first, half: int):
+        """Return patches of images sampled through one map after the other."""
+        kind, radius = self.sample.interpolation, self.settings.disc_radius
+        return through(images, maps, first, half, kind, LARGEST_STRETCH * radius)
+
+    def moved(self, looks, maps, first):
+        """Return patches of what is looked at, each as its pattern transforms it, of 0 and 1."""
+        radius = LARGEST_STRETCH * self.settings.disc_radius
+        half = half_side(radius)
+        looked = through(looks, maps, first, half, "bilinear", radius)
+        hard = ops.cast((looked > 0.5) & inside(first, half, self.size[0]), "float32")
+        return ops.stop_gradient(hard)
 
     def maps(self, parameters):
         """Return maps that take patterns to the base, one after the other, and those back."""
@@ -288,18 +319,6 @@ class CycleLoss(layers.Layer):
         for matrices in maps:
             images = self.sample(images, matrices)
         return images
-
-    def moved(self, masks, maps):
-        """Return the masks of each pattern, ``(n or 1, n_masks, ..., 1)``, without gradient."""
-        if not self.settings.moves_masks:
-            return masks
-        n = ops.shape(maps[0])[0]
-        stack = ops.transpose(self.masks, (1, 2, 0))
-        stack = ops.broadcast_to(stack[None], (n, *self.size, self.settings.n_masks))
-        for matrices in maps:
-            stack = self.sample_mask(stack, matrices)
-        hard = ops.cast(stack > 0.5, "float32")
-        return ops.stop_gradient(ops.transpose(hard, (0, 3, 1, 2))[..., None])
 
     def guarded(self, pairs, free):
         """Return the loss with the published rails against errors that are too large."""
@@ -316,8 +335,8 @@ class CycleLoss(layers.Layer):
 
     def mean_under(self, errors, masks):
         """Return the sum over masks of the mean under each, averaged over patterns."""
-        counted = ops.sum(masks, axis=(2, 3, 4))
-        under = ops.sum(errors[:, None] * masks, axis=(2, 3, 4)) / ops.maximum(counted, 1)
+        counted = ops.sum(masks, axis=(2, 3))
+        under = ops.sum(errors * masks, axis=(2, 3)) / ops.maximum(counted, 1)
         return ops.sum(ops.mean(under, axis=0))
 
     def penalties(self, parameters, base):

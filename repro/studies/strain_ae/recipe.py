@@ -285,7 +285,7 @@ def strain_task(variant: str, scale: PresetScale, positions: Positions) -> Task:
         n_masks=6,
         divisor=6 * 15.0,
         composed=variant == "corrected",
-        moves_masks=True,
+        disc_radius=NEW_DISC * grid_size(scale) / PUBLISHED_SIZE,
     )
     recipe = Recipe(
         epochs=scale.strain_epochs,
@@ -313,7 +313,7 @@ def from_rotations(
     """Return the second stage with the rotations and the base that the first found."""
     network = networks[ROTATION]
     spots = orientation(base_of(network))
-    size = scale.architecture.n_pixels * scale.enlargement
+    size = grid_size(scale)
     stage = Stage(
         positions,
         prior=Rotations(network, positions),
@@ -340,6 +340,11 @@ def parameters_of(finding: keras.Model, stage: Stage, examples: np.ndarray) -> n
         for part in np.array_split(examples, max(1, -(-len(examples) // BATCH)))
     ]
     return np.concatenate(parts).astype(float)
+
+
+def grid_size(scale: PresetScale) -> int:
+    """Return the pixels along each side of the grid on which the second stage compares."""
+    return scale.architecture.n_pixels * scale.enlargement
 
 
 def weight_of_pixel(architecture: Architecture) -> float:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from repro.layers.sampling import AffineSampler
 from repro.studies.strain_ae.masks import discs, ring_2_centres
 from repro.studies.strain_ae.model import (
     MASKS,
@@ -107,13 +108,41 @@ def test_what_lies_outside_the_masks_costs_nothing():
     assert cycle_loss(PLAIN, none, image, base)[0] > 1e-3
 
 
-def test_masks_follow_the_rotation_where_they_should():
-    settings = CycleSettings(**vars(PLAIN) | {"n_masks": 6, "moves_masks": True})
-    turned = np.array([[1, 1, 0, 0.3]], np.float32)
-    _, layer = cycle_loss(settings, turned, blobs(), blobs(), discs(80, ring_2_centres(0.5), 11))
-    moved = layer.moved(None, layer.maps(ops.convert_to_tensor(turned))[1])
-    expected = discs(80, ring_2_centres(0.8), 11)
-    assert np.abs(ops.convert_to_numpy(moved)[0, ..., 0] - expected).mean() < 2e-3
+TURNED = np.array([[1.03, 0.97, -0.02, 0.3], [0.95, 1.0, 0.05, 0.7]], np.float32)
+AT_DISCS = CycleSettings(**vars(PLAIN) | {"enlargement": 2, "n_masks": 6, "disc_radius": 8.8})
+
+
+def errors_in_full(layer, masks, images, base, parameters):
+    """Return the mean square under every mask, all sampled and masks turned with the patterns."""
+    images, base = layer.enlarge(images), layer.enlarge(base)
+    to_base, to_images = layer.maps(ops.convert_to_tensor(parameters))
+    moved = np.repeat(masks[None, ..., None], len(parameters), axis=0).transpose(0, 2, 3, 1, 4)
+    moved = moved[..., 0]
+    for matrices in to_images:
+        moved = AffineSampler("bilinear")(moved, matrices)
+    moved = ops.convert_to_numpy(moved) > 0.5
+    errors = (
+        layer.warped(images, to_base) - base,
+        images - layer.warped(np.repeat(base, len(parameters), axis=0), to_images),
+    )
+    each = [ops.convert_to_numpy(e)[..., 0] for e in errors]
+    looks = (np.broadcast_to(masks.transpose(1, 2, 0) > 0, moved.shape), moved)
+    return sum(
+        (error[..., None] ** 2 * look).sum(axis=(1, 2)) / look.sum(axis=(1, 2))
+        for error, look in zip(each, looks, strict=True)
+    ).mean(axis=0)
+
+
+@pytest.mark.parametrize("composed", [False, True])
+def test_to_sample_at_discs_alone_costs_what_sampling_everywhere_does(composed):
+    settings = CycleSettings(**vars(AT_DISCS) | {"composed": composed})
+    masks, draws = discs(160, ring_2_centres(0.5), 11), np.random.default_rng(0)
+    images = np.concatenate([blobs(), blobs(12.0)]) + draws.normal(0, 0.1, (2, 80, 80, 1))
+    base = blobs(10.0) + draws.normal(0, 0.1, (1, 80, 80, 1))
+    images, base = images.astype(np.float32), base.astype(np.float32)
+    loss, layer = cycle_loss(settings, TURNED, images, base, masks)
+    in_full = errors_in_full(layer, masks, images, base, TURNED)
+    assert loss == pytest.approx(in_full.sum(), rel=1e-5)
 
 
 def test_a_base_above_the_data_costs_more_where_errors_count_unlike():
