@@ -27,14 +27,25 @@ from repro.evaluation.metrics import Evaluation, Metric, higher, in_stages, lowe
 from repro.evaluation.resampling import Resampled, Resampling
 from repro.imaging.geometry import resized
 from repro.studies.strain_ae.baselines import BASELINES, Setting
+from repro.studies.strain_ae.boundaries import (
+    crystals,
+    distances,
+    patterns_across,
+    shares_of_step,
+    width,
+)
+from repro.studies.strain_ae.codes import LinearReading, grain_information
 from repro.studies.strain_ae.disturbed import ARTEFACTS, DISTORTION, Replaced, patterns_with
 from repro.studies.strain_ae.fit import WITHIN, relative
 from repro.studies.strain_ae.lattice import COMPONENTS, SIXTH, deformation, sixfold
 from repro.studies.strain_ae.limit import standard_deviations
 from repro.studies.strain_ae.masks import RING_2, ring
-from repro.studies.strain_ae.model import base_of, finding_network
+from repro.studies.strain_ae.model import base_of, choosing_network, code_network, finding_network
 from repro.studies.strain_ae.neighbours import with_neighbours
 from repro.studies.strain_ae.recipe import (
+    CLASSES,
+    ONE_LOSS,
+    PLAIN,
     ROTATION,
     STRAIN,
     TEMPLATES,
@@ -64,7 +75,12 @@ Answers = tuple[Metrics, Arrays]
 
 PUBLISHED = "ws2_published"  # the data set of the published scan
 TRAINED, NEW_NOISE = "trained", "new_noise"
-SCAN_NAMES = {"published": NEW_NOISE, "polycrystal": "unseen", "smooth": "smooth"}
+SCAN_NAMES = {
+    "published": NEW_NOISE,
+    "two_phases": NEW_NOISE,
+    "polycrystal": "unseen",
+    "smooth": "smooth",
+}
 REFERENCE_ROWS, REFERENCE_COLUMNS = (30, 60), (10, 40)  # published window [scan pixels]
 UNITS = dict(zip(COMPONENTS, ("1", "1", "1", "degrees"), strict=True))
 OUTLIER = 5.0  # errors beyond this many times the limit
@@ -73,17 +89,27 @@ COMPARED = ("mae", "rms", "displacement")  # errors of the baselines too
 OF_NEIGHBOURS = ("rms", "displacement", "slope", "coverage")
 READ_AT_ONCE = 256  # patterns
 STRAIN_OF = {"faithful": published_strain, "corrected": consistent_strain}
+N_BOUNDARIES = 32  # across which steps are read
 SHOWN = 64  # most positions along a side that are kept for the figures
 
 
 def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluation:
     """Measure strain and rotation on every scan of the test split, and on the trained one."""
     bench = Bench(trained)
-    of_known = [limit_stage, robustness_stage] if bench.knows_patterns else []
-    stages = [errors_stage, slope_stage, *of_known, baseline_stage]
-    is_ours = trained.variant == "improved"
-    stages += [interval_stage, neighbour_stage] if is_ours else [base_stage]
-    return in_stages(stages, bench, progress).defined()
+    return in_stages(stages_of(bench), bench, progress).defined()
+
+
+def stages_of(bench: Bench) -> list[Callable[[Bench], Answers]]:
+    """Return what is measured of a run, stage by stage."""
+    networks = bench.trained.tasks
+    if CLASSES in networks:
+        return [class_stage]
+    stages = [errors_stage, slope_stage]
+    if bench.knows_patterns:
+        stages += [limit_stage, robustness_stage, boundary_stage]
+    stages += [baseline_stage]
+    stages += [interval_stage, neighbour_stage] if TEMPLATES in networks else [base_stage]
+    return [*stages, one_loss_stage, plain_stage] if PLAIN in networks else stages
 
 
 @dataclass(frozen=True)
@@ -142,6 +168,7 @@ class Bench:
         self.simulation = simulation_of(trained.dataset.spec)
         self.knows_patterns = trained.dataset.spec.name != PUBLISHED
         self.of_reference = np.zeros(len(COMPONENTS))  # deviation that all positions share [1, rad]
+        self.reference = np.zeros(len(COMPONENTS))  # what our fit finds in the unstrained window
 
     @cached_property
     def rows(self) -> dict[str, np.ndarray]:
@@ -172,6 +199,28 @@ class Bench:
             for name, rows in self.rows.items()
         }
 
+    def of_networks(self, prefix: str) -> Bench:
+        """Return the bench of the two stages whose names have a prefix."""
+        names = (ROTATION, STRAIN)
+        tasks, models = (
+            {name: of_run[prefix + name] for name in names}
+            for of_run in (self.trained.tasks, self.trained.models)
+        )
+        return Bench(replace(self.trained, tasks=tasks, models=models))
+
+    def truth(self, name: str) -> np.ndarray:
+        """Return true strain and rotation of every position of a scan, ``(n, 4)`` [1, rad]."""
+        positions = self.positions.of_rows(self.rows[name])
+        strain, degrees = (self.positions.of(v, positions) for v in ("strain", "rotation"))
+        return np.concatenate([strain, np.deg2rad(degrees)[:, None]], axis=1)
+
+    def answers(self, part: Callable, network: str, name: str) -> np.ndarray:
+        """Return what a part of a network says of every position of a scan, ``(n, ...)``."""
+        ask, load = part(self.trained.models[network]), self.trained.tasks[network].load
+        positions = self.positions.of_rows(self.rows[name])
+        pieces = np.array_split(positions, max(1, -(-len(positions) // READ_AT_ONCE)))
+        return np.concatenate([ask.predict_on_batch(load(piece)[0]) for piece in pieces])
+
     @property
     def network(self) -> keras.Model:
         """The second stage."""
@@ -189,15 +238,36 @@ class Bench:
             parameters = self.fitted_after_mending(positions, rows)
             found = relative(parameters, middle_of(parameters[self.in_reference]))
             return self.scan(NEW_NOISE, Found(found[:, :3], found[:, 3]))
+        parameters = self.parameters_in(positions, rows)
+        strain_of = STRAIN_OF[self.trained.variant]
+        return self.scan(NEW_NOISE, strain_of(parameters, parameters[self.in_reference]))
+
+    @cached_property
+    def across(self) -> np.ndarray:
+        """Patterns across boundaries, ``(n, n_columns, n_pixels, n_pixels)``."""
+        n = min(N_BOUNDARIES, len(self.rows[NEW_NOISE]))
+        return patterns_across(self.simulation, n, self.trained.seed)
+
+    def strain_across(self) -> np.ndarray:
+        """Return strain found across boundaries, ``(n * n_columns, 3)``."""
+        n = len(self.across)
+        if self.trained.variant == "improved":
+            templates = templates_of(self.trained.models[TEMPLATES])
+            fit = Scan(self.across, np.arange(n * self.positions.n_columns)).fitted(templates)
+            return relative(fit.parameters, self.reference)[:, :3]
+        rows = self.rows[NEW_NOISE][:n]
+        found = self.parameters_in(Replaced(self.dataset, rows, self.across), rows)
+        reference = self.parameters[TRAINED][self.in_reference]
+        return STRAIN_OF[self.trained.variant](found, reference).strain
+
+    def parameters_in(self, positions: Positions, rows: np.ndarray) -> np.ndarray:
+        """Return what the two networks find in rows of other patterns, ``(n, 4)``."""
         stage = replace(
             self.trained.tasks[STRAIN].context,
             positions=positions,
             prior=Rotations(self.trained.models[ROTATION], positions),
         )
-        finding = finding_network(self.network)
-        parameters = parameters_of(finding, stage, positions.of_rows(rows))
-        strain_of = STRAIN_OF[self.trained.variant]
-        return self.scan(NEW_NOISE, strain_of(parameters, parameters[self.in_reference]))
+        return parameters_of(finding_network(self.network), stage, positions.of_rows(rows))
 
     def fitted_after_mending(self, positions: Positions, rows: np.ndarray) -> np.ndarray:
         """Return strain and rotation by our fit, bad pixels mended as in a user's scan."""
@@ -220,7 +290,7 @@ class Bench:
             .calibrated(templates, self.trained.seed)
             for name, rows in self.rows.items()
         }
-        reference = middle_of(fits[TRAINED].parameters[self.in_reference])
+        self.reference = reference = middle_of(fits[TRAINED].parameters[self.in_reference])
         found = {name: relative(fit.parameters, reference) for name, fit in fits.items()}
         window = fits[TRAINED].deviations[self.in_reference]
         self.of_reference = np.sqrt(np.mean(window**2, axis=0) / len(window))
@@ -469,13 +539,34 @@ def baseline_stage(bench: Bench) -> Answers:
                 for metric, m in errors.items()
                 if metric.split("/")[1] in COMPARED
             }
+        if bench.knows_patterns:
+            patterns = bench.across.reshape(-1, *bench.across.shape[2:]).astype(np.float32)
+            found = relative(Found(*read(patterns, setting)).parameters, zero)[:, :3]
+            metrics[f"{baseline}/step_width"] = width_of_steps(bench, found, f"by {baseline}")
     return metrics, {}
+
+
+def boundary_stage(bench: Bench) -> Answers:
+    """Read patterns across straight boundaries of two crystals, which sharp maps show as steps."""
+    return {"step_width": width_of_steps(bench, bench.strain_across(), "by this variant")}, {}
+
+
+def width_of_steps(bench: Bench, strain: np.ndarray, by: str) -> Metric:
+    """Return the width of steps in strain found across boundaries, ``(n * n_columns, 3)``."""
+    n = len(bench.across)
+    places, (true, _) = distances(bench.positions.n_columns), crystals(n, bench.trained.seed)
+    drawn = Resampling("boundary", np.arange(n))
+    shares = shares_of_step(strain.reshape(n, -1, 3), true)
+    profiles = drawn.sums(shares) / drawn.sums(np.ones(n))[:, None]
+    widths = np.array([width(places, profile) for profile in profiles])
+    about = f"distance over which strain goes from a tenth to nine tenths of a step, {by}"
+    return lower(replace(drawn.mean(shares[:, 0]), values=widths), about, "scan pixels")
 
 
 def robustness_stage(bench: Bench) -> Answers:
     """Read the published grains with faults of the detector, and with a beam off its place.
 
-    Not without noise, where dark pixels between discs look dead, and there is no error to grow.
+    Not without noise, where there is no error to grow.
     """
     if bench.simulation.noise == NOISE_FREE:
         return {}, {}
@@ -550,6 +641,89 @@ def neighbour_stage(bench: Bench) -> Answers:
             if name.split("/")[1] in OF_NEIGHBOURS
         }
     return metrics, {}
+
+
+# ---- with less than the published network: one loss, no transformer
+
+
+def one_loss_stage(bench: Bench) -> Answers:
+    """Measure the same two networks when only the base transformed back was compared."""
+    metrics: Metrics = {}
+    for scan in bench.of_networks(ONE_LOSS).scans.values():
+        metrics |= compared(scan, "one_loss", "by one loss")
+    return metrics, {}
+
+
+def plain_stage(bench: Bench) -> Answers:
+    """Read strain from the codes of a plain autoencoder, by a line through half of the truth."""
+    metrics, seen = {}, bench.scans[TRAINED]
+    codes = {name: bench.answers(code_network, name, TRAINED) for name in (PLAIN, STRAIN)}
+    about = "adjusted mutual information of clusters of codes with grains that were trained on"
+    for name, prefix in ((PLAIN, "plain/"), (STRAIN, "")):
+        of_grains = codes[name][seen.within], seen.unit[seen.within]
+        known = grain_information(*of_grains, bench.trained.seed)
+        metrics[f"{prefix}code/grain_information"] = neither(known, about)
+    read = LinearReading(codes[PLAIN][::2], bench.truth(TRAINED)[::2])
+    for name in list(bench.rows)[1:]:
+        found = read(bench.answers(code_network, PLAIN, name))
+        scan = bench.scan(name, Found(found[:, :3], found[:, 3]))
+        metrics |= compared(scan, "plain", "read from codes of a plain autoencoder")
+    return metrics, {}
+
+
+def compared(scan: ScanErrors, prefix: str, by: str) -> Metrics:
+    """Return the errors and slopes of a scan that are held against those of the networks."""
+    return {
+        f"{prefix}/{name}": replace(m, definition=f"{m.definition}, {by}")
+        for name, m in (errors_of(scan) | slopes_of(scan)).items()
+        if name.split("/")[1] in (*COMPARED, "slope")
+    }
+
+
+# ---- two bases
+
+
+def class_stage(bench: Bench) -> Answers:
+    """Count how often the two bases tell crystal from hole, patterns of one of them alone."""
+    trained, new = (Choices.of(bench, name) for name in (TRAINED, NEW_NOISE))
+    # Which of the bases stands for holes is told by the scan that was trained on.
+    of_hole = int((trained.base == trained.is_hole).mean() >= 0.5)
+    right = (new.base == of_hole) == new.is_hole
+    drawn = Resampling("grain", new.grain)
+    recalls = [drawn.sums(right & c) / drawn.sums(c) for c in (new.is_hole, ~new.is_hole)]
+    found = replace(drawn.mean(right), values=np.mean(recalls, axis=0), is_share=False)
+    about = "share of patterns whose base tells crystal from hole, mean over both"
+    return {"classes/balanced_accuracy": higher(found, about)}, {}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Which base the patterns of a scan choose, those of one grain or one hole.
+
+    Parameters
+    ----------
+    base : numpy.ndarray
+        ``(n,)`` int.
+    grain : numpy.ndarray
+        ``(n,)`` int, below 0 over a hole.
+    """
+
+    base: np.ndarray
+    grain: np.ndarray
+
+    @property
+    def is_hole(self) -> np.ndarray:
+        """Whether there is no crystal, ``(n,)`` bool."""
+        return self.grain < 0
+
+    @classmethod
+    def of(cls, bench: Bench, name: str) -> Choices:
+        """Return the choices of a scan."""
+        positions = bench.positions.of_rows(bench.rows[name])
+        grain, share = (bench.positions.of(v, positions) for v in ("grain", "share"))
+        is_pure = (share == 0) | (share == 1)
+        base = bench.answers(choosing_network, CLASSES, name).argmax(axis=1)
+        return cls(base[is_pure], grain[is_pure])
 
 
 # ---- the base

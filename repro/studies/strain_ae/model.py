@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from repro.layers.pytorch import convolution, dense, pytorch_initializers
@@ -17,6 +18,7 @@ from repro.layers.sampling import AffineSampler, Resize, compose, inverse
 from repro.studies.strain_ae.patches import centres, cut, firsts, half_side, inside, led_to, through
 
 N_LATENT = 20
+CODE = "code"  # the layer that it comes out of
 COARSE = 5  # pixels along each side of the encoder's last map and the decoder's first
 N_RAW = 5  # two scales, rotation, shear, and the masks' intensity, 1 in all published settings
 SCALE_LIMIT, SHEAR_LIMIT, RESIDUAL_LIMIT = 0.05, 0.1, 0.1  # [1], [1], [rad]
@@ -59,12 +61,15 @@ def encoder(images, architecture: Architecture):
         x = _single_block(_residual_block(x))
         x = layers.MaxPooling2D(window)(x)
     x = layers.Flatten()(convolution(x, 1, 3, padding="same"))
-    return dense(x, N_LATENT)
+    return dense(x, N_LATENT, name=CODE)
 
 
-def decoder(architecture: Architecture) -> keras.Model:
-    """Return the network from a choice ``(n, n_bases)`` to its base, as large as the patterns."""
-    choice = keras.Input((architecture.n_bases,))
+def decoder(architecture: Architecture, n_inputs: int | None = None) -> keras.Model:
+    """Return the network from a choice ``(n, n_bases)`` to its base, as large as the patterns.
+
+    A plain autoencoder's is from a code, ``(n, n_inputs)``.
+    """
+    choice = keras.Input((n_inputs or architecture.n_bases,))
     x = layers.Reshape((COARSE, COARSE, 1))(dense(choice, COARSE**2))
     x = _single_block(_residual_block(convolution(x, architecture.width, 3, padding="same")))
     size = COARSE
@@ -205,6 +210,8 @@ class CycleSettings:
         That of the masks [pixels of the grid], if these are discs on different spots: the base
         transformed back is then compared under masks that are transformed alike, and nothing is
         sampled elsewhere. By default masks stay where they are, and may be anything.
+    both_ways : bool
+        Compare patterns transformed into the base too, not only the base transformed back.
     """
 
     enlargement: int
@@ -218,6 +225,7 @@ class CycleSettings:
     divisor: float = 1.0
     composed: bool = False
     disc_radius: float | None = None
+    both_ways: bool = True
 
 
 MASKS = "masks"
@@ -270,7 +278,8 @@ class CycleLoss(layers.Layer):
             images, base = self.enlarge(images), self.enlarge(base)
         everywhere = self.settings.disc_radius is None
         errors = self.errors_everywhere if everywhere else self.errors_at_discs
-        pairs = errors(images, base, *self.maps(parameters))
+        there, back = errors(images, base, *self.maps(parameters))
+        pairs = [there, back] if self.settings.both_ways else [back]
         loss = self.guarded(pairs, self.penalties(parameters, base))
         self.add_loss(loss / self.settings.divisor)
         return parameters
@@ -392,6 +401,32 @@ def _scores(code, n_bases: int):
     scores = normalise(score(code))
     score.trainable = normalise.trainable = n_bases > 1
     return scores
+
+
+def plain_network(architecture: Architecture, looks: np.ndarray) -> keras.Model:
+    """Return an autoencoder with the same encoder and decoder, which transforms nothing.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Its size.
+    looks : numpy.ndarray
+        Which pixels of the pattern it must return, ``(n_pixels, n_pixels)`` of 0 and 1; the others
+        are 0.
+    """
+    patterns = keras.Input((architecture.n_pixels, architecture.n_pixels, 1))
+    code = encoder(patterns, architecture)
+    return keras.Model(patterns, decoder(architecture, N_LATENT)(code) * looks[None, :, :, None])
+
+
+def code_network(network: keras.Model) -> keras.Model:
+    """Return the encoder of a network, which turns what it takes into codes ``(n, 20)``."""
+    return keras.Model(network.inputs, network.get_layer(CODE).output)
+
+
+def choosing_network(network: keras.Model) -> keras.Model:
+    """Return the part of a `cycle_network` that chooses a base, ``(n, n_bases)``."""
+    return keras.Model(network.inputs, network.get_layer("choice").output)
 
 
 def finding_network(network: keras.Model) -> keras.Model:

@@ -37,6 +37,7 @@ from repro.studies.strain_ae.model import (
     base_of,
     cycle_network,
     finding_network,
+    plain_network,
 )
 from repro.studies.strain_ae.templates import RECIPE as TEMPLATES_RECIPE
 from repro.studies.strain_ae.templates import Scan, initial_geometry, template_network
@@ -48,7 +49,11 @@ if TYPE_CHECKING:
     import keras
 
 ROTATION, STRAIN = "rotation", "strain"  # the two stages
+ONE_LOSS = "one_loss_"  # before their names: trained by the base transformed back alone
+PLAIN = "plain"  # the autoencoder that transforms nothing
+CLASSES = "classes"  # the first stage with two bases
 TEMPLATES = "templates"  # of the improved variant
+ABLATIONS, TWO_PHASES = "ablations", "two_phases"  # experiments with further networks
 N_SHOWN = 512  # patterns that tell where beam and rings are
 UNIT = 4.0  # electrons in a published pixel at a pattern's 1e5 that count 1
 RING = (20.0, 85.0)  # of the first stage [published pixels]
@@ -215,12 +220,50 @@ class Stage:
 def tasks(variant: str, preset: str, dataset: Dataset) -> list[Task]:
     """Return the networks to train: that for rotations, then that for strain; or our own."""
     scale, positions = SCALES[preset], Positions(dataset)
+    experiment = dataset.spec.experiment
     if variant == "improved":
         return [templates_task(positions)]
-    return [
-        rotation_task(variant, scale, positions),
-        strain_task(variant, scale, positions),
-    ]
+    if experiment == TWO_PHASES:
+        return [classes_task(variant, scale, positions)]
+    both = stages(variant, scale, positions)
+    if experiment != ABLATIONS:
+        return both
+    one_loss = stages(variant, scale, positions, ONE_LOSS, both_ways=False)
+    return [*both, *one_loss, plain_task(scale, positions)]
+
+
+def stages(
+    variant: str, scale: PresetScale, positions: Positions, prefix: str = "", **changed: bool
+) -> list[Task]:
+    """Return the two stages, named with a prefix, with changed `CycleSettings`."""
+    first = rotation_task(variant, scale, positions, **changed)
+    second = strain_task(variant, scale, positions, **changed)
+    needs = (prefix + ROTATION,)
+    return [replace(first, name=needs[0]), replace(second, name=prefix + STRAIN, needs=needs)]
+
+
+def classes_task(variant: str, scale: PresetScale, positions: Positions) -> Task:
+    """Return the first stage with two bases, one of which each pattern chooses."""
+    two = replace(scale, architecture=replace(scale.architecture, n_bases=2))
+    return replace(rotation_task(variant, two, positions), name=CLASSES)
+
+
+def plain_task(scale: PresetScale, positions: Positions) -> Task:
+    """Return an autoencoder that transforms nothing, trained as the first stage is."""
+    looks = ring(scale.architecture.n_pixels, *RING)
+
+    def load(examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        patterns = positions.patterns(examples)
+        return patterns, patterns * looks[None, :, :, None]
+
+    return Task(
+        PLAIN,
+        partial(plain_network, scale.architecture, looks),
+        load,
+        replace(rotation_recipe(scale), loss="mse"),
+        examples=positions.of_rows,
+        context=load,
+    )
 
 
 def templates_task(positions: Positions) -> Task:
@@ -242,7 +285,7 @@ def templates_task(positions: Positions) -> Task:
     )
 
 
-def rotation_task(variant: str, scale: PresetScale, positions: Positions) -> Task:
+def rotation_task(variant: str, scale: PresetScale, positions: Positions, **changed: bool) -> Task:
     """Return the first stage: rotations from nothing."""
     settings = CycleSettings(
         enlargement=1,
@@ -251,8 +294,24 @@ def rotation_task(variant: str, scale: PresetScale, positions: Positions) -> Tas
         scale_weight=10.0,
         shear_weight=1.0,
         composed=variant == "corrected",
+        **changed,
     )
-    recipe = Recipe(
+    stage = Stage(positions, masks=ring(scale.architecture.n_pixels, *RING)[None])
+    build = partial(cycle_network, scale.architecture, settings, has_prior=False)
+    return Task(
+        ROTATION,
+        build,
+        stage.load,
+        rotation_recipe(scale),
+        examples=positions.of_rows,
+        renew=stage.renew,
+        context=stage,
+    )
+
+
+def rotation_recipe(scale: PresetScale) -> Recipe:
+    """Return how the first stage is trained."""
+    return Recipe(
         epochs=scale.rotation_epochs,
         batch_size=scale.batch_size,
         learning_rate=3e-4,
@@ -261,20 +320,9 @@ def rotation_task(variant: str, scale: PresetScale, positions: Positions) -> Tas
         loss="none",
         rate_by_epoch=Triangle(lowest=0.1, half_period=scale.half_period),
     )
-    stage = Stage(positions, masks=ring(scale.architecture.n_pixels, *RING)[None])
-    build = partial(cycle_network, scale.architecture, settings, has_prior=False)
-    return Task(
-        ROTATION,
-        build,
-        stage.load,
-        recipe,
-        examples=positions.of_rows,
-        renew=stage.renew,
-        context=stage,
-    )
 
 
-def strain_task(variant: str, scale: PresetScale, positions: Positions) -> Task:
+def strain_task(variant: str, scale: PresetScale, positions: Positions, **changed: bool) -> Task:
     """Return the second stage: strain, and rotation within 0.1 rad of what the first found."""
     settings = CycleSettings(
         enlargement=scale.enlargement,
@@ -286,6 +334,7 @@ def strain_task(variant: str, scale: PresetScale, positions: Positions) -> Task:
         divisor=6 * 15.0,
         composed=variant == "corrected",
         disc_radius=NEW_DISC * grid_size(scale) / PUBLISHED_SIZE,
+        **changed,
     )
     recipe = Recipe(
         epochs=scale.strain_epochs,
@@ -311,7 +360,7 @@ def from_rotations(
     positions: Positions, scale: PresetScale, task: Task, networks: Mapping[str, keras.Model]
 ) -> Task:
     """Return the second stage with the rotations and the base that the first found."""
-    network = networks[ROTATION]
+    network = networks[task.needs[0]]
     spots = orientation(base_of(network))
     size = grid_size(scale)
     stage = Stage(

@@ -26,6 +26,7 @@ N_PROBED = 16  # entries of the first axis that tell which axes are which
 FEWEST_PIXELS = 32  # along a side of the detector
 DEAD, HOT = 0.2, 4.0  # of what is around a pixel, in the mean pattern [1]
 N_NEIGHBOURS = 4  # good pixels that stand in for a bad one
+DARK = 0.03  # of the mean: between darker pixels nothing is called dead [1]
 HALF_WINDOW = 2  # of the window that is around a pixel [pixels]
 MOST_BAD = 0.05  # share of pixels
 LEARNED_FROM = 1024  # patterns, at most
@@ -145,14 +146,34 @@ class ScanFile:
 def bad_pixels(mean: np.ndarray) -> np.ndarray:
     """Tell which pixels are dead or hot, ``(n, n)`` bool, from the mean of many patterns.
 
-    Dead is far darker than the middle of what is around it, hot far brighter than all of it.
+    Dead is far darker than the middle of what is around it, hot far brighter than all of it. Where
+    much is dark, as between the discs of a scan without background, dead is what lies between
+    bright pixels.
     """
     width = 2 * HALF_WINDOW + 1
     around = np.ones((3, 3), bool)
     around[1, 1] = False
     dead = mean < DEAD * median_filter(mean, width, mode="nearest")
+    if dead.mean() > MOST_BAD:
+        between = _between(mean)
+        dead = (mean < DEAD * between) & (between > DARK * mean.mean())
     hot = mean > HOT * np.maximum(maximum_filter(mean, footprint=around, mode="nearest"), 1e-9)
     return dead | (hot & (mean > HOT * np.median(mean)))
+
+
+def _between(mean: np.ndarray) -> np.ndarray:
+    """Return what both of two opposite neighbours reach in three of four directions, ``(n, n)``."""
+    n, framed = len(mean), np.pad(mean, HALF_WINDOW, mode="reflect")
+
+    def at(row: int, column: int) -> np.ndarray:
+        return framed[HALF_WINDOW + row :, HALF_WINDOW + column :][:n, :n]
+
+    steps = range(1, HALF_WINDOW + 1)
+    reached = [
+        np.max([np.minimum(at(k * row, k * column), at(-k * row, -k * column)) for k in steps], 0)
+        for row, column in ((0, 1), (1, 0), (1, 1), (1, -1))
+    ]
+    return np.sort(reached, axis=0)[1]
 
 
 def open_scan(path: Path, settings: dict[str, str]) -> ScanFile:

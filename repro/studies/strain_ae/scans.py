@@ -42,7 +42,8 @@ LARGEST_STRAIN = 0.02
 LARGEST_TURN = np.deg2rad(25.0)  # of unseen crystals, from the reference, within a sixth of a turn
 SMOOTH_TURN = np.deg2rad(8.0)
 N_WAVES = 3
-KINDS = ("published", "polycrystal", "smooth")
+HOLES = (3, 6, 13, 17, 19)  # published grains in whose place two_phases has no crystal
+KINDS = ("published", "polycrystal", "smooth", "two_phases")
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,14 @@ class Beam:
     Parameters
     ----------
     shares : numpy.ndarray
-        ``(n, m)``, which sum to 1.
+        ``(n, m)``, which sum to 1; to less where the beam meets a hole.
     strain : numpy.ndarray
         ``(n, m, 3)``: ε_xx, ε_yy, ε_xy of each crystal [1].
     rotation : numpy.ndarray
         ``(n, m)`` [rad].
     grain : numpy.ndarray
-        ``(n,)`` number of the grain with the largest share, int; 0 where there are no grains.
+        ``(n,)`` number of the grain with the largest share, int; -1 - number over a hole; 0
+        where there are no grains.
     """
 
     shares: np.ndarray
@@ -79,8 +81,8 @@ def beam_at(kind: str, positions: np.ndarray, probe_radius: float, seed: int, nu
     Parameters
     ----------
     kind : str
-        One of `KINDS`: the published grains; grains that were drawn, of any strain up to 2 %; or a
-        strain and a rotation that change smoothly.
+        One of `KINDS`: the published grains; grains that were drawn, of any strain up to 2 %; a
+        strain and a rotation that change smoothly; or the published grains with holes.
     positions : numpy.ndarray
         ``(n, 2)``, row and column [scan pixels].
     probe_radius : float
@@ -97,12 +99,19 @@ def beam_at(kind: str, positions: np.ndarray, probe_radius: float, seed: int, nu
         return in_grains(PUBLISHED_GRAINS, positions, probe_radius)
     if kind == "polycrystal":
         return in_grains(drawn_grains(seed, number), positions, probe_radius)
+    if kind == "two_phases":
+        return in_grains(PUBLISHED_GRAINS, positions, probe_radius, HOLES)
     if kind == "smooth":
         return in_smooth_field(positions, seed, number)
     raise ReproError(f"There is no scan '{kind}': choose {', '.join(KINDS)}.")
 
 
-def in_grains(grains: np.ndarray, positions: np.ndarray, probe_radius: float) -> Beam:
+def in_grains(
+    grains: np.ndarray,
+    positions: np.ndarray,
+    probe_radius: float,
+    holes: tuple[int, ...] = (),
+) -> Beam:
     """Return what a beam of uniform intensity meets in a film of grains.
 
     Parameters
@@ -111,13 +120,17 @@ def in_grains(grains: np.ndarray, positions: np.ndarray, probe_radius: float) ->
         ``(n_grains, 6)`` as `PUBLISHED_GRAINS`.
     positions, probe_radius
         As in `beam_at`.
+    holes : tuple of int
+        Numbers of grains in whose place there is no crystal.
     """
     under_beam = grain_at(grains, positions[:, None] + probe_radius * _within_unit_disc())
     counts = (under_beam[:, :, None] == np.arange(len(grains))).sum(axis=1)
     n_most = int((counts > 0).sum(axis=1).max())
     met = np.argsort(-counts, axis=1, kind="stable")[:, :n_most]
     shares = np.take_along_axis(counts, met, axis=1) / under_beam.shape[1]
-    return Beam(shares, grains[met, 2:5], grains[met, 5], met[:, 0])
+    is_hole, most = np.isin(met, holes), met[:, 0]
+    grain = np.where(is_hole[:, 0], -1 - most, most)
+    return Beam(np.where(is_hole, 0.0, shares), grains[met, 2:5], grains[met, 5], grain)
 
 
 def grain_at(grains: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ BACKGROUND_SIZE = 200  # pixels of the crop that its frequencies count
 SUBPIXEL = 0.125  # distance of the points over which a disc is averaged [published pixels]
 TABLE_STEP = 0.0625  # of the places at which that is done, cubic between [published pixels]
 NOISE_FREE = 0.0
+LEAST_HOLE = 1e-9  # share of the beam that meets no crystal; below, it is rounding
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,29 @@ class Detector:
         """
         places, plateaus, _ = self.spots
         plateaus = plateaus * (self.pixel_size**2 / 1e5)
-        area = np.pi * (self.disc_radius**2 + (np.pi * self.disc_edge) ** 2 / 3)
-        beam = self.pixel_size**2 / area - plateaus.sum()  # all the other electrons
+        beam = self._plateau_of_all - plateaus.sum()  # all the other electrons
         images = np.zeros((len(deformations), self.n_pixels, self.n_pixels))
         moved = np.einsum("nij,sj->nsi", deformations, places) + self.beam_offset
-        self._add_discs(images, np.full((len(images), 1, 2), self.beam_offset), np.array([beam]))
+        self._add_discs(images, self._beam_at(len(images)), np.array([beam]))
         self._add_discs(images, moved, plateaus)
         return images
+
+    @property
+    def beam(self) -> np.ndarray:
+        """The pattern of no crystal, ``(n_pixels, n_pixels)``: the direct beam alone."""
+        image = np.zeros((1, self.n_pixels, self.n_pixels))
+        self._add_discs(image, self._beam_at(1), np.array([self._plateau_of_all]))
+        return image[0]
+
+    @property
+    def _plateau_of_all(self) -> float:
+        """Share of the electrons in a pixel of a disc that holds them all."""
+        area = np.pi * (self.disc_radius**2 + (np.pi * self.disc_edge) ** 2 / 3)
+        return self.pixel_size**2 / area
+
+    def _beam_at(self, n: int) -> np.ndarray:
+        """Return the place of the direct beam in n patterns, ``(n, 1, 2)``."""
+        return np.full((n, 1, 2), self.beam_offset)
 
     def _add_discs(self, images: np.ndarray, centres: np.ndarray, plateaus: np.ndarray) -> None:
         """Add discs to images: centres ``(n, n_discs, 2)``, plateaus ``(n_discs,)``."""
@@ -226,7 +243,8 @@ class Simulation:
         Parameters
         ----------
         deformations, shares : numpy.ndarray
-            ``(n, m, 2, 2)`` and ``(n, m)``: the crystals that each pattern mixes.
+            ``(n, m, 2, 2)`` and ``(n, m)``: the crystals that each pattern mixes; what they lack
+            to 1 goes into the direct beam.
 
         Returns
         -------
@@ -238,6 +256,9 @@ class Simulation:
         pure = self.detector.patterns(distinct.reshape(-1, 2, 2))
         which = which.reshape(shares.shape)
         mixed = sum(shares[:, i, None, None] * pure[which[:, i]] for i in range(shares.shape[1]))
+        holes = 1 - shares.sum(axis=1)
+        if holes.max() > LEAST_HOLE:
+            mixed = mixed + holes[:, None, None] * self.detector.beam
         return self.dose * ((1 - self.noise) * mixed + self.noise * self.detector.background)
 
 

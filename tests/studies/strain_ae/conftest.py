@@ -17,14 +17,26 @@ def scans(tmp_path_factory) -> Dataset:
 
 
 @pytest.fixture(scope="session")
+def scans_of(tmp_path_factory):
+    """Return a function that returns the scans of another experiment, a few rows of each."""
+
+    def make(experiment: str) -> Dataset:
+        path = tmp_path_factory.mktemp(experiment) / "scans.h5"
+        spec = get_study("strain_ae").data_spec.resolve("smoke", experiment, FEW)
+        return Dataset.open(build(spec, path))
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def untrained(scans):
     """Return a function that returns a variant's networks as they start."""
 
-    def make(variant: str) -> Trained:
+    def make(variant: str, dataset: Dataset = scans) -> Trained:
         models, tasks = {}, {}
-        for task in get_study("strain_ae").list_tasks(variant, "smoke", scans):
+        for task in get_study("strain_ae").list_tasks(variant, "smoke", dataset):
             tasks[task.name] = task.resolved(models)
             models[task.name] = task.build_model()
-        return Trained(variant, scans, tasks, models, {}, 0)
+        return Trained(variant, dataset, tasks, models, {}, 0)
 
     return make

@@ -1,5 +1,7 @@
 """What is measured of strain and rotation."""
 
+import re
+
 import bench
 import numpy as np
 import pytest
@@ -81,18 +83,24 @@ def test_recalled_strain_has_a_slope_below_one():
     assert np.isnan(slope(drawn, np.ones(40), true).value)
 
 
+OF_TWO_PHASES = {"classes/balanced_accuracy"}
+OF_ABLATIONS = {
+    *("one_loss/new_noise/displacement", "plain/new_noise/displacement"),
+    *("code/grain_information", "plain/code/grain_information"),
+}
+
+
 def better(name):
-    kind = name.split("/")[1]
-    if name.startswith("limit/") or kind in ("slope", "coverage"):
+    if {"limit", "slope", "coverage", "grain_information"} & {*name.split("/")}:
         return "neither"
-    return "higher" if name == "base/correlation" else "lower"
+    return "higher" if name.startswith(("base/", "classes/")) else "lower"
 
 
 @pytest.mark.parametrize("variant", ["faithful", "corrected", "improved"])
 def test_every_variant_is_measured_and_drawn(untrained, variant):
     found = bench.evaluated("strain_ae", untrained(variant))
     if variant == "faithful":  # the claims are about it
-        bench.check_metrics("strain_ae", found, better)
+        bench.check_metrics("strain_ae", found, better, OF_TWO_PHASES | OF_ABLATIONS)
     assert found.metrics["unseen/slope/xx"].resampled.split == "test"
     assert found.metrics["trained/mae/xx"].resampled.split == "train"
     drawn = figures({0: found.arrays})
@@ -102,6 +110,29 @@ def test_every_variant_is_measured_and_drawn(untrained, variant):
     for figure in drawn.values():
         figure.draw_without_rendering()  # which lays it out
         bench.check_inside(figure)
+
+
+def test_ablations_measure_one_loss_and_a_plain_autoencoder_beside_the_network(untrained, scans_of):
+    trained = untrained("faithful", scans_of("ablations"))
+    networks = ["rotation", "strain", "one_loss_rotation", "one_loss_strain", "plain"]
+    assert [*trained.tasks] == networks
+    found = bench.evaluated("strain_ae", trained)
+    bench.check_metrics("strain_ae", found, of_ablation, OF_TWO_PHASES)
+    names = {"new_noise/displacement", "unseen/slope/xx"}
+    assert names | {f"{p}/{n}" for n in names for p in ("one_loss", "plain")} <= {*found.metrics}
+
+
+def of_ablation(name):
+    return better(re.sub("^(one_loss|plain)/", "", name))
+
+
+def test_two_bases_are_held_against_crystal_and_hole(untrained, scans_of):
+    trained = untrained("faithful", scans_of("two_phases"))
+    metrics = bench.evaluated("strain_ae", trained).metrics
+    assert {*metrics} == OF_TWO_PHASES
+    assert metrics["classes/balanced_accuracy"].better == "higher"
+    # Nothing is learned: the two bases tell nothing of crystals, and half is right by chance.
+    assert metrics["classes/balanced_accuracy"].value == pytest.approx(0.5, abs=0.3)
 
 
 def test_our_fit_reads_unseen_strain_before_anything_is_learned(untrained):

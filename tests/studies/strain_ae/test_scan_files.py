@@ -144,11 +144,22 @@ def test_dead_and_hot_pixels_are_found_and_nothing_else(patterns):
     mean = patterns.mean(axis=(0, 1))
     assert not bad_pixels(mean).any()
     broken = mean.copy()
-    broken[5, 7] = broken[20] = 0
+    broken[5, 7] = broken[20:22] = broken[0] = 0
     broken[30, 30] = 5000
     expected = np.zeros_like(mean, bool)
-    expected[5, 7] = expected[20] = expected[30, 30] = True
+    expected[5, 7] = expected[20:22] = expected[0] = expected[30, 30] = True
     np.testing.assert_array_equal(bad_pixels(broken), expected)
+
+
+def test_dark_space_between_discs_is_not_dead(scans_of):
+    mean = np.asarray(scans_of("noise_00").array("patterns")[:6], float).mean(axis=(0, 1))
+    assert (mean < 1e-3 * mean.mean()).mean() > 0.05
+    found = bad_pixels(mean).sum()
+    assert found < 3
+    bright = np.unravel_index(np.argsort(mean, axis=None)[-300], mean.shape)
+    mean[bright] = 0
+    assert bad_pixels(mean)[bright]
+    assert bad_pixels(mean).sum() == found + 1
 
 
 def test_bad_pixels_are_taken_from_those_around_them(patterns, tmp_path):
