@@ -37,7 +37,9 @@ class Network:
     examples: np.ndarray
 
 
-def list_networks(study: Study, variant: str, preset: str) -> list[Network]:
+def list_networks(
+    study: Study, variant: str, preset: str, experiment: str | None = None
+) -> list[Network]:
     """Return the networks of a variant that differ in how they are built or trained.
 
     Tasks that differ in their examples alone, such as the folds of a cross-validation, are timed
@@ -46,10 +48,10 @@ def list_networks(study: Study, variant: str, preset: str) -> list[Network]:
     Raises
     ------
     ReproError
-        If the study lacks the variant or the preset.
+        If the study lacks the variant, the preset or the experiment.
     """
     study.check_variant(variant)
-    dataset = sample_set(study, preset)
+    dataset = sample_set(study, preset, experiment)
     tasks = study.list_tasks(variant, preset, dataset)
     alike: dict[tuple[str, str], list[Task]] = {}
     for task in tasks:

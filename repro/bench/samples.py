@@ -42,7 +42,7 @@ class SampleSet(Dataset):
         return self.arrays[name]
 
 
-def sample_set(study: Study, preset: str) -> SampleSet:
+def sample_set(study: Study, preset: str, experiment: str | None = None) -> SampleSet:
     """Return a small data set whose samples have the shapes that a preset's have.
 
     Parameters
@@ -51,16 +51,18 @@ def sample_set(study: Study, preset: str) -> SampleSet:
         Whose data spec it follows.
     preset : str
         The scale of the samples, not of their number.
+    experiment : str, optional
+        Which they are said to be of, though all are drawn from the first.
 
     Raises
     ------
     ReproError
-        If the data spec has no such preset.
+        If the data spec has no such preset or experiment.
     """
     drawn = _drawn(study.name)
     n_train = min(N_DRAWN, max(N_FEWEST, LARGEST_BYTES // _sample_bytes(study, preset)))
     counts = {"train": n_train, "validation": N_OTHERS, "test": N_OTHERS}
-    spec = study.data_spec.resolve(preset, overrides=counts)
+    spec = study.data_spec.resolve(preset, experiment, counts)
     arrays = {
         name: repeated(drawn[name], (spec.n_samples, *variable.shape)).astype(variable.dtype)
         for name, variable in spec.variables.items()
