@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from repro.errors import ReproError
-from repro.evaluation.provenance import hash_environment, hash_json
+from repro.evaluation.provenance import hash_json
 from repro.evaluation.records import (
     FigureEntry,
     Record,
@@ -92,8 +92,7 @@ def _merged(records: list[Record]) -> Record:
         if _machine(record) != _machine(first)
     ]
     configuration = hash_json([record.hashes.configuration for record in records])
-    environment = hash_json([hash_environment(record.environment) for record in records])
-    hashes = {"configuration": configuration, "environment": environment}
+    hashes = {"configuration": configuration}  # the environment is that of the first
     typed = re.sub(r"--seeds? \S+", f"--seeds {','.join(map(str, seeds))}", first.command)
     return first.model_copy(
         update={
