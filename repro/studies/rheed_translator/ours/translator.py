@@ -125,7 +125,8 @@ class Ours:
             ``(n, height, width)``, not negative, 0 where no light fell [any unit].
         """
         each = np.stack([self.read(images**exponent) for exponent in RESPONSES])
-        return self.read(images)[0], each[:, 1].min(axis=0), each[:, 2].max(axis=0)
+        unaltered = each[RESPONSES.index(1.0)]
+        return unaltered[0], each[:, 1].min(axis=0), each[:, 2].max(axis=0)
 
     def _image_code(self, images: np.ndarray, content: np.ndarray) -> np.ndarray:
         appearance = self.patterns.shares(images) - self.patterns.expected(content)
