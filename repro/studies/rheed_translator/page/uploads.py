@@ -23,6 +23,7 @@ from repro.studies.rheed_translator.page.colours import intensity_of_colours
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from tifffile import TiffPage
 
 KINDS = {
     ".png": "PNG",
@@ -37,6 +38,8 @@ SIGNATURES = {
     b"\xff\xd8\xff": "JPEG",
     b"II*\x00": "TIFF",
     b"MM\x00*": "TIFF",
+    b"II+\x00": "TIFF",  # of more than 4 GB, or so made that it may be
+    b"MM\x00+": "TIFF",
     b"\x93NUMPY": "NPY",
 }
 SMALLEST = 32  # [pixel], the shorter side
@@ -48,7 +51,9 @@ NPY_HEADERS = {
 GREY_MODES = {"L": np.uint8, "I;16": np.uint16, "I;16L": np.uint16, "I;16B": np.uint16}
 COLOUR_MODES = ("RGB", "RGBA", "LA", "P", "PA")
 MOSTLY_BRIGHT = 0.5  # median intensity that no RHEED pattern on a dark screen has
-BITS_PER_SAMPLE = 258  # the number of a TIFF tag
+BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # the numbers of TIFF tags
+WHITE_IS_ZERO = 0  # of PHOTOMETRIC
+TURNED_OVER = "Turned over, since the file says that its zeros are white."
 BRIGHTEST_FRACTION, DARKEST_BYTES = 1 + 1e-6, 2  # between these a float image has no known scale
 
 
@@ -91,13 +96,12 @@ def read_upload(name: str, content: bytes) -> Upload:
     if kind == "NPY":
         return upload_of(name, _npy_array(name, content, _image_shape))
     with _opened(name, content, kind) as picture:
-        n_pages = _n_pages(picture)
-        if n_pages > 1:
-            raise ReproError(
-                f"{name} holds {n_pages} images; save the one to be read as its own file."
-            )
-        decoded = _decoded(name, picture)
-    return upload_of(name, *decoded)
+        if picture is not None:
+            _refuse_several(name, _n_pages(picture))
+            return upload_of(name, *_decoded(name, picture))
+        images = _other_tiff(name, content)
+        _refuse_several(name, len(images))
+        return upload_of(name, *images[0])
 
 
 def read_stack(name: str, content: bytes) -> list[tuple[str, Callable[[], Upload]]]:
@@ -124,7 +128,10 @@ def read_stack(name: str, content: bytes) -> list[tuple[str, Callable[[], Upload
         images = [(image, ()) for image in _npy_array(name, content, _stack_shape)]
     else:
         with _opened(name, content, kind) as picture:
-            images = [_decoded(name, page) for page in _pages(picture)]
+            if picture is not None:
+                images = [_decoded(name, page) for page in _pages(picture)]
+            else:
+                images = _other_tiff(name, content)
     names = [name] if len(images) == 1 else names_of_images(name, len(images))
     return [
         (each, partial(upload_of, each, *image)) for each, image in zip(names, images, strict=True)
@@ -265,9 +272,12 @@ def _is_image(shape: tuple[int, ...]) -> bool:
 
 
 @contextmanager
-def _opened(name: str, content: bytes, kind: str) -> Iterator[Image]:
-    """Open a png, jpg or tif file; whatever is found wrong with it is said in a sentence."""
-    from PIL import Image
+def _opened(name: str, content: bytes, kind: str) -> Iterator[Image | None]:
+    """Open a png, jpg or tif file; whatever is found wrong with it is said in a sentence.
+
+    None is a TIFF that Pillow does not know.
+    """
+    from PIL import Image, UnidentifiedImageError
 
     file = io.BytesIO(content)
     try:
@@ -275,7 +285,14 @@ def _opened(name: str, content: bytes, kind: str) -> Iterator[Image]:
             warnings.simplefilter(
                 "ignore"
             )  # of Pillow, on odd metadata and sizes; both judged here
-            with Image.open(file, formats=[kind]) as picture:
+            try:
+                picture = Image.open(file, formats=[kind])
+            except UnidentifiedImageError:
+                if kind != "TIFF":
+                    raise
+                yield None
+                return
+            with picture:
                 yield picture
     except ReproError:
         raise
@@ -285,7 +302,46 @@ def _opened(name: str, content: bytes, kind: str) -> Iterator[Image]:
         raise ReproError(f"{name} is a damaged or unusual {kind} file; save it again.") from error
 
 
+def _other_tiff(name: str, content: bytes) -> list[tuple[np.ndarray, tuple[str, ...]]]:
+    """Return the images of a grey TIFF that Pillow does not know, and what was done to them.
+
+    Such are fractions of 16 and 64 bits, and some integers with the high byte first.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+        return [_page(name, page) for page in tiff.pages]
+
+
+def _page(name: str, page: TiffPage) -> tuple[np.ndarray, tuple[str, ...]]:
+    dtype, is_grey = page.dtype, len(page.shape) == 2
+    is_whole = dtype is not None and page.bitspersample == 8 * dtype.itemsize
+    if not (is_grey and is_whole and (dtype.kind == "f" or dtype in (np.uint8, np.uint16))):
+        numbers = f"{page.bitspersample} bits ({dtype.name})" if dtype else "an unknown type"
+        raise ReproError(
+            f"{name} stores an array of shape {page.shape} of {numbers}; "
+            "save it with 8- or 16-bit integers without sign."
+        )
+    _check_size(name, *page.shape)
+    if dtype.kind == "f":
+        _refuse_white_is_zero(name, page.photometric)
+        return page.asarray(), ()
+    is_turned = page.photometric == WHITE_IS_ZERO
+    return (~page.asarray(), (TURNED_OVER,)) if is_turned else (page.asarray(), ())
+
+
+def _refuse_several(name: str, n_images: int) -> None:
+    if n_images > 1:
+        raise ReproError(
+            f"{name} holds {n_images} images; save the one to be read as its own file."
+        )
+
+
 def _n_pages(picture: Image) -> int:
+    if picture.format == "MPO":
+        return (
+            1  # a phone's photograph: what follows is made of it, for previews and bright screens
+        )
     return getattr(picture, "n_frames", 1)  # not every kind of file can have several
 
 
@@ -304,10 +360,15 @@ def _decoded(name: str, picture: Image) -> tuple[np.ndarray, tuple[str, ...]]:
     upright = ImageOps.exif_transpose(picture)
     turned = picture.getexif().get(0x0112, 1) != 1
     notices = ("Turned upright as its camera noted.",) if turned else ()
-    mode = upright.mode
+    mode, photometric = upright.mode, _photometric(picture)
     if mode in GREY_MODES and depth in (8, 16):
-        return np.asarray(upright).astype(GREY_MODES[mode]), notices
+        values = np.asarray(upright).astype(GREY_MODES[mode])
+        if photometric == WHITE_IS_ZERO:
+            notices += (TURNED_OVER,)
+            values = values if depth == 8 else ~values  # Pillow turns those of 8 bits itself
+        return values, notices
     if mode == "F":
+        _refuse_white_is_zero(name, photometric)
         return np.asarray(upright), notices
     if mode in COLOUR_MODES:
         if depth == 16:
@@ -317,6 +378,18 @@ def _decoded(name: str, picture: Image) -> tuple[np.ndarray, tuple[str, ...]]:
         f"{name} stores pixels as {_mode_name(mode)}; "
         "save it with 8- or 16-bit integers without sign."
     )
+
+
+def _photometric(picture: Image) -> int | None:
+    return picture.tag_v2.get(PHOTOMETRIC) if picture.format == "TIFF" else None
+
+
+def _refuse_white_is_zero(name: str, photometric: int | None) -> None:
+    if photometric == WHITE_IS_ZERO:
+        raise ReproError(
+            f"{name} says that its zeros are white, which fractions without a full range leave "
+            "open; save it with black as zero."
+        )
 
 
 def _mode_name(mode: str) -> str:

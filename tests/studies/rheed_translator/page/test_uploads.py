@@ -9,12 +9,13 @@ import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from matplotlib import colormaps
 from PIL import Image
 
 from repro.errors import ReproError
 from repro.studies.rheed_translator.page.colours import MAPS
-from repro.studies.rheed_translator.page.uploads import LARGEST, read_upload, region
+from repro.studies.rheed_translator.page.uploads import LARGEST, read_stack, read_upload, region
 
 
 def pattern(height: int = 64, width: int = 96) -> np.ndarray:
@@ -111,6 +112,62 @@ def test_fractions_in_npy_are_taken_as_they_are(values):
 def test_fractions_in_tif_are_taken_as_they_are():
     upload = read_upload("film.tif", picture(PATTERN.astype(np.float32), "TIFF"))
     np.testing.assert_array_equal(upload.image, PATTERN.astype(np.float32))
+
+
+def tif(values: np.ndarray, **options) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, values, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tif_whose_zeros_are_white_is_turned_over_and_it_is_said(dtype, order):
+    # Pillow turns those of 8 bits, and leaves those of 16 as they are.
+    content = tif(integers(dtype, 1 - PATTERN), photometric="miniswhite", byteorder=order)
+    upload = read_upload("film.tif", content)
+    np.testing.assert_allclose(upload.image, PATTERN, atol=1 / 255)
+    assert "zeros are white" in upload.notices[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_fractions_whose_zeros_are_white_are_refused(dtype):
+    content = tif(PATTERN.astype(dtype), photometric="miniswhite")
+    assert "zeros are white" in refusal("film.tif", content)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"bigtiff": True}])
+def test_fractions_of_16_and_64_bits_in_tif_are_taken_as_they_are(dtype, options):
+    upload = read_upload("film.tif", tif(PATTERN.astype(dtype), **options))
+    np.testing.assert_array_equal(upload.image, PATTERN.astype(dtype).astype(np.float32))
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_a_tif_that_may_exceed_four_gigabytes_is_read(order):
+    content = tif(integers(np.uint16), bigtiff=True, byteorder=order)
+    np.testing.assert_allclose(read_upload("film.tif", content).image, PATTERN, atol=1 / 65535)
+
+
+def test_many_pages_of_64_bits_are_a_stack_and_no_single_image():
+    content = tif(np.stack([PATTERN, PATTERN / 2]), photometric="minisblack")
+    assert "holds 2 images" in refusal("film.tif", content)
+    images = [read().image for _, read in read_stack("film.tif", content)]
+    np.testing.assert_array_equal(images[1], (PATTERN / 2).astype(np.float32))
+
+
+def test_a_sound_tif_of_numbers_that_are_not_read_is_not_called_damaged():
+    message = refusal("film.tif", tif(integers(np.uint8).astype(np.int64)))
+    assert "int64" in message
+    assert "damaged" not in message
+
+
+def test_of_a_phones_jpg_of_two_pictures_the_photograph_is_read():
+    # Pillow calls them another kind of file, and counts the preview as a second image.
+    photograph, preview = (Image.fromarray(integers(np.uint8, v)) for v in (PATTERN, 0 * PATTERN))
+    content = encoded(photograph, "MPO", save_all=True, append_images=[preview])
+    np.testing.assert_allclose(read_upload("IMG_1.jpg", content).image, PATTERN, atol=0.1)
+    assert len(read_stack("IMG_1.jpg", content)) == 1
 
 
 def test_a_jpg_is_read():
