@@ -7,6 +7,10 @@ class ReproError(Exception):
     exit_status = 2
 
 
+class Busy(ReproError):
+    """Another process is at the same work: nothing is wrong with it."""
+
+
 class GateFailed(ReproError):
     """A check ran and its answer is no: a regression, a missing metric, a damaged file."""
 

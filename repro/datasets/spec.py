@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
+import importlib.util
 import json
 import math
 import os
+import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -27,7 +28,9 @@ from pydantic import (
     model_validator,
 )
 
+import repro
 from repro.errors import ReproError
+from repro.files import parse_yaml
 
 SPLITS = ("train", "validation", "test")
 PRESETS = ("smoke", "desk", "paper")  # from small to large
@@ -326,9 +329,13 @@ def _count_of(value: int | list) -> int:
 def _convert(key: str, value: Value, example: Value) -> Value:
     """Return ``value`` as the type of ``example``, reading texts."""
     if isinstance(example, list):
-        items = yaml.safe_load(value) if isinstance(value, str) else value
+        no_list = ReproError(f"'{key}' takes a list such as {example}, not '{value}'.")
+        try:
+            items = parse_yaml(value) if isinstance(value, str) else value
+        except ValueError:
+            raise no_list from None
         if not isinstance(items, list) or not example:
-            raise ReproError(f"'{key}' takes a list such as {example}, not '{value}'.")
+            raise no_list
         return [_convert(key, item, example[0]) for item in items]
     kind = type(example)
     wrong = ReproError(f"'{key}' takes {_KINDS[kind]} such as {example}, not '{value}'.")
@@ -373,13 +380,31 @@ def load_function(name: str) -> Callable:
     Raises
     ------
     ReproError
-        If there is no such module or function.
+        If there is no such module or function, or it is of another package than a study's.
     """
     module, _, function = name.partition(":")
+    _refuse_foreign(module)
     try:
         return vars(importlib.import_module(module))[function]
     except (ModuleNotFoundError, KeyError) as error:
         raise ReproError(f"There is no function '{name}': {error}.") from None
+
+
+def _refuse_foreign(module: str) -> None:
+    """Refuse what Python or another installed package brings: a data spec could call anything."""
+    top = module.partition(".")[0]
+    if top == repro.__name__:
+        return
+    found = None if top in sys.stdlib_module_names else importlib.util.find_spec(top)
+    of_packages = {Path(path) for key, path in sysconfig.get_paths().items() if "lib" in key}
+    is_foreign = top in sys.stdlib_module_names or (
+        found is not None and of_packages & set(Path(found.origin or "").parents)
+    )
+    if is_foreign:
+        raise ReproError(
+            f"A data spec names the function '{module}', which is no study's: only those of "
+            "`repro` and of your own folders are called."
+        )
 
 
 def specs_folder() -> Path:
@@ -417,11 +442,13 @@ def load_spec(name: str) -> DataSpec:
         raise ReproError(f"There is no data spec '{name}': there is {', '.join(names) or 'none'}.")
     path = specs_folder() / f"{name}.yaml"
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReproError(f"Data spec {path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise ReproError(f"Data spec {path} is not valid YAML: {error}.") from None
+    try:
         spec = DataSpec.model_validate(content)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ReproError(f"Data spec {path} is not valid YAML: {reason}.") from None
     except ValidationError as error:
         raise ReproError(f"Data spec {path}: {_first_fault(error)}.") from None
     if spec.name != name:
@@ -435,16 +462,3 @@ def _first_fault(error: ValidationError) -> str:
     what = faults[0]["msg"].removeprefix("Value error, ").rstrip(".")
     others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return (f"'{where}': " if where else "") + what + others
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error, not a silent loss of the first."""
-
-    def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key, (key_node, _) in zip(keys, node.value, strict=True):
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' stands twice", key_node.start_mark
-                )
-        return super().construct_mapping(node, deep)

@@ -13,11 +13,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from repro.errors import ReproError
 from repro.evaluation.records import first_problem
+from repro.files import parse_yaml
 
 Plain = bool | int | float | str
 Declared = TypeVar("Declared", bound=BaseModel)
@@ -289,12 +289,11 @@ def read_declared(path: Path, model: type[Declared], key: str) -> Declared:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ReproError(f"Cannot read the {key} {path}: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())
-        raise ReproError(f"The {key} {path} are not YAML: {problem}.") from None
+    except ValueError as error:
+        raise ReproError(f"The {key} {path} are not YAML: {error}.") from None
     try:
         return model.model_validate(content)
     except ValidationError as error:

@@ -13,8 +13,16 @@ def markers(name: str) -> tuple[str, str]:
     return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
 
 
-def put_between(path: Path, name: str, content: str, what: str) -> bool:
-    """Put generated text between the markers of a document; return whether the file changed.
+def put_text(path: Path, updated: str) -> bool:
+    """Write a document's text, unless it is there; return whether the file changed."""
+    if updated == _read(path):
+        return False
+    write_text(path, updated)
+    return True
+
+
+def with_between(path: Path, name: str, content: str, what: str) -> str:
+    """Return a document's text with generated text between its markers.
 
     Parameters
     ----------
@@ -32,10 +40,7 @@ def put_between(path: Path, name: str, content: str, what: str) -> bool:
     ReproError
         If the file cannot be read, or the two markers are not there once each, in order.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ReproError(f"Cannot read {path.name}: {error.strerror}.") from None
+    text = _read(path)
     begin, end = markers(name)
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise ReproError(
@@ -43,7 +48,13 @@ def put_between(path: Path, name: str, content: str, what: str) -> bool:
             f"hold {what}."
         )
     before, after = text.split(begin)[0], text.split(end)[1]
-    updated = f"{before}{begin}\n{content}\n{end}{after}"
-    if updated != text:
-        write_text(path, updated)
-    return updated != text
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ReproError(f"Cannot read {path.name}: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ReproError(f"Cannot read {path.name}: it is not in UTF-8.") from None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.reporting.formatting import count, duration
-from repro.reporting.markers import put_between
+from repro.reporting.markers import put_text, with_between
 from repro.reporting.tables import markdown_cell
 
 if TYPE_CHECKING:
@@ -48,9 +48,14 @@ def queue_markdown(runs: list[Wanted]) -> str:
     return "\n".join(lines)
 
 
+def document_text(path: Path, runs: list[Wanted]) -> str:
+    """Return a document's text with the queue between its markers."""
+    return with_between(path, NAME, queue_markdown(runs), "the queue of runs")
+
+
 def update_document(path: Path, runs: list[Wanted]) -> bool:
     """Put the queue between the markers of a document; return whether the file changed."""
-    return put_between(path, NAME, queue_markdown(runs), "the queue of runs")
+    return put_text(path, document_text(path, runs))
 
 
 def _head(run: Wanted) -> str:

@@ -16,10 +16,9 @@ from repro.errors import ReproError
 from repro.evaluation.metrics import student_t_interval
 from repro.evaluation.outcomes import NOT_RUN, VERDICTS, judge, outcomes_by_scale
 from repro.evaluation.power import power
-from repro.files import write_text
 from repro.reporting import formatting as write
 from repro.reporting.labels import order_label
-from repro.reporting.markers import markers, put_between
+from repro.reporting.markers import markers, with_between
 
 if TYPE_CHECKING:
     from repro.evaluation.claims import Claim
@@ -368,8 +367,8 @@ def markdown_cell(text: str) -> str:
     return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", one_line)
 
 
-def update_readme(path: Path, rows: list[ClaimRow], titles: dict[str, str] | None = None) -> bool:
-    """Put the table of claims between a README's markers.
+def readme_text(path: Path, rows: list[ClaimRow], titles: dict[str, str] | None = None) -> str:
+    """Return a README's text with the table of claims between its markers.
 
     Parameters
     ----------
@@ -380,17 +379,12 @@ def update_readme(path: Path, rows: list[ClaimRow], titles: dict[str, str] | Non
     titles : dict, optional
         Headings by study.
 
-    Returns
-    -------
-    bool
-        Whether the file changed.
-
     Raises
     ------
     ReproError
         If the file cannot be read, or the two markers are not there once each, in order.
     """
-    return put_between(path, NAME, markdown_table(rows, titles), "the table of claims")
+    return with_between(path, NAME, markdown_table(rows, titles), "the table of claims")
 
 
 def summary_rows(entries: Entries, base: Path) -> list[dict[str, Any]]:
@@ -433,19 +427,16 @@ def metric_columns(name: str, metric: Any) -> dict[str, Any]:
     }
 
 
-def write_summary(entries: Entries, path: Path) -> Path:
-    """Write ``summary.csv``: every metric of every record; the same records, the same bytes.
+def summary_text(entries: Entries, base: Path) -> str:
+    """Return ``summary.csv``: every metric of every record; the same records, the same text.
 
     Parameters
     ----------
-    entries : list
-        Paths and records.
-    path : Path
-        The file; paths of records in it are relative to its folder.
+    entries, base
+        As `summary_rows` takes them.
     """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, SUMMARY_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(summary_rows(entries, path.parent))
-    write_text(path, buffer.getvalue())
-    return path
+    writer.writerows(summary_rows(entries, base))
+    return buffer.getvalue()

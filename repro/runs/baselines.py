@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from repro.bench.rows import find_benchmarks
@@ -14,15 +16,25 @@ from repro.evaluation.outcomes import Outcome, judge
 from repro.evaluation.power import Power, power
 from repro.evaluation.records import Carried, Record, read_record, write_record
 from repro.evaluation.regression import differences_beyond_code
+from repro.files import (
+    changing_folder,
+    exclusive,
+    is_leftover,
+    make_folder,
+    replacing,
+    write_text,
+)
 from repro.reporting.formatting import count
-from repro.reporting.queue import update_document
+from repro.reporting.queue import document_text
 from repro.reporting.report import write_report
-from repro.reporting.tables import ClaimRow, claim_rows, update_readme, write_summary
+from repro.reporting.tables import ClaimRow, claim_rows, readme_text, summary_text
 from repro.runs.folder import RECORD_FILE
 from repro.runs.queue import BUDGET_S, Wanted, wanted_runs
 from repro.study import get_study, studies
 
 RECORDS, SUMMARY_FILE = "records", "summary.csv"  # under the results folder
+FIGURES = "figures"  # beside a record
+LOCK = ".lock"
 QUEUE_DOCUMENT = "docs/paper_runs.md"  # beside it
 
 
@@ -44,8 +56,8 @@ def accept(folders: list[Path], results: Path, reason: str | None = None) -> lis
     Raises
     ------
     ReproError
-        If a folder has no record or no figures, the record is of a run that failed, two folders
-        have the same name, or the reason is empty.
+        If a folder has no record or lacks figures, the record is of a run that failed, two folders
+        have the same name, the reason is empty, or a file cannot be written: nothing changes then.
     GateFailed
         If a record fails a gate of its study and no reason is given.
     """
@@ -54,25 +66,60 @@ def accept(folders: list[Path], results: Path, reason: str | None = None) -> lis
     named: dict[str, Path] = {}
     records: dict[str, Record] = {}
     for folder in folders:
-        if not (folder / RECORD_FILE).is_file():
-            raise ReproError(f"{folder} holds no {RECORD_FILE}: make one with `repro evaluate`.")
-        record = read_record(folder / RECORD_FILE)
-        if record.status != "ok":
-            raise ReproError(f"{folder} failed ({record.reason}): it is no baseline.")
-        if not (folder / "figures").is_dir():
-            raise ReproError(f"{folder} has no figures: draw them with `repro evaluate`.")
+        record = _acceptable(folder)
         name = baseline_name(folder)
         if name in named:
             raise ReproError(f"{folder} and {named[name]} have the same name: rename one.")
-        named[name], records[name] = folder, record
+        named[name] = folder
+        records[name] = record.model_copy(update={"accepted_because": reason or ""})
     if reason is None:
         _refuse_failing(check_baselines(results, records))
-    accepted = []
-    for name, folder in named.items():
-        record = records[name].model_copy(update={"accepted_because": reason or ""})
-        accepted.append(_copy_record(folder, record, results / RECORDS / name))
-    renew(results)
-    return accepted
+    with _changing(results, records) as made:
+        for name, folder in named.items():
+            shutil.rmtree(made / name, ignore_errors=True)
+            (made / name).mkdir()
+            shutil.copytree(folder / FIGURES, made / name / FIGURES)
+            write_record(records[name], made / name / RECORD_FILE)
+    return [results / RECORDS / name for name in named]
+
+
+def _acceptable(folder: Path) -> Record:
+    """Return the record of a run that ended well and has all its figures."""
+    if not (folder / RECORD_FILE).is_file():
+        raise ReproError(f"{folder} holds no {RECORD_FILE}: make one with `repro evaluate`.")
+    record = read_record(folder / RECORD_FILE)
+    if record.status != "ok":
+        raise ReproError(f"{folder} failed ({record.reason}): it is no baseline.")
+    if not (folder / FIGURES).is_dir():
+        raise ReproError(f"{folder} has no figures: draw them with `repro evaluate`.")
+    for figure in record.figures.values():
+        if not (folder / figure.file).is_file():
+            raise ReproError(f"{folder} has no {figure.file}: draw it with `repro evaluate`.")
+    return record
+
+
+@contextlib.contextmanager
+def _changing(results: Path, accepted: Mapping[str, Record] | None = None) -> Iterator[Path]:
+    """Give the folder of baseline records to change; what it holds changes at once.
+
+    Parameters
+    ----------
+    results : Path
+        The folder of results.
+    accepted : mapping, optional
+        The records that will be there, by name, for what is generated from them to change too.
+    """
+    folder = results / RECORDS
+    make_folder(results)
+    with exclusive(results / LOCK, f"changing the records in {results}"), ExitStack() as written:
+        if accepted:
+            entries = dict(find_records([folder])) if folder.is_dir() else {}
+            entries |= {folder / name / RECORD_FILE: record for name, record in accepted.items()}
+            for path, text in _generated(results, sorted(entries.items())).items():
+                partial = written.enter_context(replacing(path))
+                partial.write_text(text, encoding="utf-8")
+        with changing_folder(folder) as made:
+            yield made
 
 
 def _refuse_failing(checked: list[GateResult]) -> None:
@@ -152,10 +199,12 @@ def carry(old: Path, new: Path, results: Path) -> list[Path]:
         )
     evidence = f"{after.command}: {count(len(after.metrics), 'metric')} equal to the last bit"
     earlier = Carried(code=before.hashes.code, shown_by=evidence)
-    for path, record in found:
-        hashes = record.hashes.model_copy(update={"code": after.hashes.code})
-        carried = [*record.carried, earlier]
-        write_record(record.model_copy(update={"hashes": hashes, "carried": carried}), path)
+    with _changing(results) as made:
+        for path, record in found:
+            hashes = record.hashes.model_copy(update={"code": after.hashes.code})
+            carried = [*record.carried, earlier]
+            changed = record.model_copy(update={"hashes": hashes, "carried": carried})
+            write_record(changed, made / path.relative_to(results / RECORDS))
     return [path for path, _ in found]
 
 
@@ -188,15 +237,25 @@ def baseline_name(folder: Path) -> str:
 
 def renew(results: Path) -> None:
     """Write what is generated from the baseline records: summary, README's claims and queue."""
-    entries = find_records([results / RECORDS])
-    write_summary(entries, results / SUMMARY_FILE)
+    for path, text in _generated(results, find_records([results / RECORDS])).items():
+        write_text(path, text)
+
+
+def _generated(results: Path, entries: list[tuple[Path, Record]]) -> dict[Path, str]:
+    """Return what is generated from baseline records, by file."""
     known = studies()
     rows = [row for study in known.values() for row in claim_rows(study, entries, results)]
     titles = {name: study.title for name, study in known.items()}
     root = results.resolve().parent
-    update_readme(root / "README.md", rows, titles)
-    if (root / QUEUE_DOCUMENT).exists():
-        update_document(root / QUEUE_DOCUMENT, wanted(results))
+    readme, queue = root / "README.md", root / QUEUE_DOCUMENT
+    texts = {
+        results / SUMMARY_FILE: summary_text(entries, results),
+        readme: readme_text(readme, rows, titles),
+    }
+    if queue.exists():
+        runs = wanted_runs([record for _, record in entries], results, BUDGET_S, None)
+        texts[queue] = document_text(queue, runs)
+    return texts
 
 
 def wanted(results: Path, budget_s: float = BUDGET_S, study: str | None = None) -> list[Wanted]:
@@ -217,7 +276,14 @@ def find_records(folders: list[Path]) -> list[tuple[Path, Record]]:
     for folder in folders:
         if not folder.is_dir():
             raise ReproError(f"There is no folder {folder}: name one that holds records.")
-    paths = sorted({path for folder in folders for path in folder.rglob(RECORD_FILE)})
+    paths = sorted(
+        {
+            path
+            for folder in folders
+            for path in folder.rglob(RECORD_FILE)
+            if not is_leftover(path, folder)
+        }
+    )
     return [(path, read_record(path)) for path in paths]
 
 
@@ -263,18 +329,3 @@ def baselines_of(study: str, results: Path) -> list[Record]:
     folder = results / RECORDS
     entries = find_records([folder]) if folder.is_dir() else []
     return [record for _, record in entries if record.study == study]
-
-
-def _copy_record(folder: Path, record: Record, target: Path) -> Path:
-    """Copy a run's figures, with its record; what stood there goes once the copy is whole."""
-    copy, old = (target.with_name(f".{target.name}.{end}") for end in ("new", "old"))
-    for leftover in (copy, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    copy.mkdir(parents=True)
-    write_record(record, copy / RECORD_FILE)
-    shutil.copytree(folder / "figures", copy / "figures")
-    if target.exists():
-        target.rename(old)
-    copy.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-    return target

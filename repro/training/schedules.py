@@ -189,7 +189,7 @@ def _read(value: Any) -> Any:
         return value
     try:
         return json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         raise ValueError('write it in JSON, such as {"kind": "adaptive"}') from None
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +21,8 @@ from repro.runs import baselines as results
 
 ROOT = Path(__file__).parents[2]
 RECORDS = ROOT / "results" / "records"
+OTHER = "rheed_translator-improved-desk"
+KILLS = int(os.environ.get("REPRO_TEST_KILLS", "3"))
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +124,7 @@ def test_accept_refuses_a_failed_run_and_keeps_what_was(tmp_path):
 @pytest.fixture
 def baselines(tmp_path):
     """A results folder with another run's record in it, which no `accept` may touch."""
-    other = tmp_path / "results" / "records" / "other"
-    other.mkdir(parents=True)
-    (other / "record.json").write_text("precious")
+    shutil.copytree(RECORDS / OTHER, tmp_path / "results" / "records" / "other")
     shutil.copy(ROOT / "README.md", tmp_path)
     return tmp_path / "results"
 
@@ -132,9 +136,8 @@ def test_accept_files_a_folder_under_its_own_name_however_it_is_typed(
     run = tmp_path / "run"
     shutil.copytree(RECORDS / "mamba-improved-desk", run)
     monkeypatch.chdir(run / "figures" if typed == ".." else run)
-    monkeypatch.setattr(results, "renew", lambda folder: None)  # the other record is no record
     assert results.accept([Path(typed)], baselines) == [baselines / "records" / "run"]
-    assert (baselines / "records" / "other" / "record.json").read_text() == "precious"
+    assert content_of(baselines / "records" / "other") == content_of(RECORDS / OTHER)
 
 
 def test_accept_refuses_what_it_cannot_file_and_changes_nothing(baselines, tmp_path):
@@ -177,7 +180,91 @@ def test_a_reason_to_accept_a_record_all_the_same_stays_in_it(tmp_path):
     assert "field_error" in failing, "a reason mends no gate"
 
 
-def test_gates_of_other_records_do_not_stand_in_the_way(baselines, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "renew", lambda folder: None)  # the other record is no record
+def test_gates_of_other_records_do_not_stand_in_the_way(baselines, tmp_path):
     run = run_with_error(tmp_path, 0.1)
     assert results.accept([run], baselines) == [baselines / "records" / "mamba-improved-desk"]
+
+
+@pytest.fixture
+def results_folder(tmp_path):
+    """A results folder of two records beside a README."""
+    for name in ("mamba-improved-desk", "mamba-faithful-desk"):
+        shutil.copytree(RECORDS / name, tmp_path / "results" / "records" / name)
+    shutil.copy(ROOT / "README.md", tmp_path)
+    results.renew(tmp_path / "results")
+    return tmp_path / "results"
+
+
+def content_of(folder):
+    """Return every file below a folder, but for locks."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def no_marker(root):
+    readme = root / "README.md"
+    readme.write_text(readme.read_text().replace("<!-- claims:end -->", ""))
+
+
+def no_summary(root):
+    (root / "results" / "summary.csv").unlink()
+    (root / "results" / "summary.csv").mkdir()
+
+
+def no_figure(root):
+    next((root / "new" / "mamba-improved-desk" / "figures").iterdir()).unlink()
+
+
+@pytest.mark.parametrize("fault", [no_marker, no_summary, no_figure])
+def test_accept_changes_all_or_nothing(results_folder, tmp_path, fault):
+    # It renamed the record first, and then found that the README could not be written.
+    for name in ("mamba-improved-desk", "mamba-faithful-desk"):
+        shutil.copytree(RECORDS / name, tmp_path / "new" / name)
+    fault(tmp_path)
+    before = content_of(tmp_path)
+    runs = [tmp_path / "new" / name for name in ("mamba-faithful-desk", "mamba-improved-desk")]
+    with pytest.raises((ReproError, OSError)):
+        results.accept(runs, results_folder, reason="Seen to.")
+    assert content_of(tmp_path) == before
+
+
+ACCEPT = """
+import sys
+from pathlib import Path
+from repro.runs import baselines
+runs = [Path(path) for path in sys.argv[2:]]
+print("ready", flush=True)
+while True:
+    for reason in ("One.", "Two."):
+        baselines.accept(runs, Path(sys.argv[1]), reason)
+"""
+
+
+def test_accept_leaves_the_old_or_the_new_state_whenever_it_is_killed(results_folder, tmp_path):
+    names = ["mamba-faithful-desk", "mamba-improved-desk"]
+    for name in names:
+        shutil.copytree(RECORDS / name, tmp_path / "new" / name)
+    results.accept([*(tmp_path / "new").iterdir()], results_folder, "One.")
+    command = [sys.executable, "-c", ACCEPT, results_folder, *(tmp_path / "new").iterdir()]
+    pauses = np.random.default_rng(0).uniform(0.2, 1.5, KILLS)
+    for pause in pauses:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            process.stdout.readline()
+            time.sleep(pause)
+            process.kill()
+        found = results.find_records([results_folder])
+        assert [path.parent.name for path, _ in found] == names
+        assert len({record.accepted_because for _, record in found}) == 1
+        for path, record in found:
+            assert all((path.parent / entry.file).is_file() for entry in record.figures.values())
+
+
+def test_what_a_killed_accept_left_is_no_record(results_folder):
+    # It lay beside the records, and every command that searched for records found it.
+    left = results_folder / ".records.0123abcd.partial"
+    shutil.copytree(results_folder / "records", left)
+    assert len(results.find_records([results_folder])) == 2
+    assert len(results.find_records([left])) == 2, "named, it is read"
