@@ -1,7 +1,8 @@
 """The command line: reads options, calls the stages, prints what they return.
 
 Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 a gate failed,
-2 wrong use or bad input, 3 not possible on this machine, 130 stopped by Ctrl-C.
+2 wrong use or bad input, 3 not possible on this machine, 4 a fault of the suite, 130 stopped by
+Ctrl-C.
 Everything but typer is imported where it is used, so that ``repro --help`` is quick.
 """
 
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from repro.bench.commands import bench_app
+from repro.boundary import INTERRUPTED, told
 from repro.errors import GateFailed, ReproError
 
 if TYPE_CHECKING:
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from repro.runs.choices import Choices
     from repro.study import Trained
 
-INTERRUPTED = 130
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
@@ -37,18 +39,41 @@ class Commands(TyperGroup):
     """Commands that tell a user's mistake in one sentence, without a traceback."""
 
     def invoke(self, ctx: typer.Context) -> Any:
-        """Run a command; turn the errors that a user can cause into an exit status."""
+        """Run a command; tell in a sentence what ended it, with an exit status."""
         try:
-            return super().invoke(ctx)
-        except ReproError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(error.exit_status) from None
-        except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-            print(f"error: {error.filename}: {error.strerror}: name another.", file=sys.stderr)
-            raise typer.Exit(ReproError.exit_status) from None
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+            return done
+        except (typer.Exit, typer.Abort, TyperException):
+            raise
+        except BrokenPipeError:
+            raise typer.Exit(0) from None  # who read has read enough
         except KeyboardInterrupt:
             print("stopped: give the same command again to go on from here.", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            said, status = told(error)
+            print(f"error: {said}", file=sys.stderr)
+            raise typer.Exit(status) from None
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Refuse words that no file and no record could tell."""
+        for word in args:
+            problem = _problem_of(word)
+            if problem:
+                print(f"error: {problem}", file=sys.stderr)
+                raise typer.Exit(ReproError.exit_status)
+        return super().parse_args(ctx, args)
+
+
+def _problem_of(word: str) -> str | None:
+    if not word:
+        return "an option or a name is empty: leave it out, or say what you mean."
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return f"{word.encode(errors='replace').decode()} is not in UTF-8: rename it."
+    return None
 
 
 SETTINGS: dict[str, Any] = {"no_args_is_help": True, "context_settings": {"max_content_width": 100}}
@@ -269,11 +294,15 @@ def evaluate(
     """Measure a run's trained networks and write its record and figures."""
     _limit_threads(threads)
     from repro.runs.evaluation import evaluate as evaluate_run
+    from repro.runs.folder import held, run_files_of
     from repro.runs.run import Run
     from repro.training.launchers import launched_as_leader
 
     if launched_as_leader():
-        _print_record(evaluate_run(Run.open(folder, data), _display(quiet)), json)
+        run_files_of(folder)  # a folder that holds no run gets no lock
+        with held(folder):
+            record = evaluate_run(Run.open(folder, data), _display(quiet))
+        _print_record(record, json)
 
 
 @app.command()
@@ -565,8 +594,16 @@ def sysinfo(json: AsJson = False) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
-    app(prog_name="repro")
+    """Run the command line, on a terminal of any encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        app(prog_name="repro")
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:  # told already; Python would tell it once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _choices(settings: list[str] | None, **chosen: Any) -> Choices:

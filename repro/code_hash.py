@@ -23,7 +23,7 @@ PACKAGE = Path(repro.__file__).parent
 # record, and cannot alter it.
 WITHOUT_EFFECT = (
     *("bench", "install", "reporting", "cli.py", "__main__.py"),
-    "display.py",
+    *("boundary.py", "display.py"),
     *("evaluation/claims.py", "evaluation/estimates.py", "evaluation/gates.py"),
     *("evaluation/outcomes.py", "evaluation/paper_runs.py", "evaluation/power.py"),
     *("evaluation/precision_pairs.py", "evaluation/protocol.py", "evaluation/regression.py"),

@@ -7,8 +7,8 @@ class ReproError(Exception):
     exit_status = 2
 
 
-class Busy(ReproError):
-    """Another process is at the same work: nothing is wrong with it."""
+class Refused(ReproError):
+    """What is there is of another process, or made another way: it stays as it is, and sound."""
 
 
 class GateFailed(ReproError):

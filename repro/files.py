@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from repro.errors import Busy, NotPossibleHere, ReproError
+from repro.errors import NotPossibleHere, Refused, ReproError
 
 MOST_NAMES = 4  # of entries that differ, in a message
 LONGEST_VALUE = 40
@@ -235,19 +235,23 @@ def exclusive(lock: Path, work: str) -> Iterator[None]:
 
     Raises
     ------
+    Refused
+        If another process holds the lock.
     ReproError
-        If another process holds the lock, or the file cannot be made.
+        If the file cannot be made.
+    NotPossibleHere
+        If the disk knows no locks.
     """
     make_folder(lock.parent)
     try:
-        file = lock.open("w")
+        file = lock.open("a")
     except OSError as error:
         raise _not_writable(lock.parent, error) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Busy(
+            raise Refused(
                 f"Another process is {work}: wait for it, or choose another place."
             ) from None
         except OSError as error:
@@ -273,7 +277,7 @@ def check_same(what: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], re
 
     Raises
     ------
-    ReproError
+    Refused
         Naming the entries that differ, the first with both values.
     """
     theirs, ours = _flat(theirs), _flat(ours)
@@ -284,7 +288,7 @@ def check_same(what: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], re
     also = ", ".join(others[:MOST_NAMES])
     if len(others) > MOST_NAMES:
         also += f" and {len(others) - MOST_NAMES} more"
-    raise ReproError(
+    raise Refused(
         f"{what} with {first} = {_short(theirs.get(first))}, not {_short(ours.get(first))}"
         f"{f'; {also} differ too' if also else ''}: {remedy}."
     )

@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 
 from repro import cli
 from repro.errors import NotPossibleHere, ReproError
+from repro.evaluation.records import read_record, write_record
 from repro.runs import baselines, reproduce, training, whole
+from repro.runs.folder import held
 from repro.study import get_study
 
 pytestmark = pytest.mark.slow
@@ -290,6 +292,7 @@ def test_evaluating_again_gives_the_same_record_but_for_the_time(copied):
     before = json.loads((copied / "record.json").read_text(encoding="utf-8"))
     (copied / "record.json").unlink()
     after = json.loads(done("evaluate", copied, "--json", "--quiet"))
+    assert before.pop("seal"), "which covers the time too"
     for record in (before, after):
         record["timings"].pop("evaluate")
     assert after == before
@@ -357,6 +360,12 @@ def test_a_training_that_did_not_end_cannot_be_evaluated(copied):
     assert (copied / "record.json").read_bytes() == before
 
 
+def test_a_seed_under_the_name_of_another_is_refused(copied):
+    # A copied folder counted as a second seed that agreed with the first to the last bit.
+    shutil.copytree(copied / "seed-0", copied / "seed-7")
+    assert "seed-7/run.json is of seed 0" in refused("evaluate", copied, "--quiet")
+
+
 def test_a_damaged_run_file_is_named(copied):
     (copied / "seed-1" / "run.json").write_text("{", encoding="utf-8")
     assert "seed-1/run.json is damaged" in refused("evaluate", copied, "--quiet")
@@ -402,10 +411,10 @@ def test_a_record_passes_against_itself_and_not_against_a_worse_one(copied, tmp_
     good = copied / "record.json"
     comparison = json.loads(done("compare", good, good, "--json"))
     assert comparison["status"] == "passed"
-    record = json.loads(good.read_text(encoding="utf-8"))
-    record["metrics"]["error"]["values"] = {"0": 90.0, "1": 90.1}
-    bad = tmp_path / "bad.json"
-    bad.write_text(json.dumps(record), encoding="utf-8")
+    record = read_record(good)
+    metric = record.metrics["error"].model_copy(update={"values": {"0": 90.0, "1": 90.1}})
+    worse = record.model_copy(update={"metrics": record.metrics | {"error": metric}})
+    bad = write_record(worse, tmp_path / "bad.json")
     result = call("compare", good, bad)
     assert result.exit_code == 1
     assert "regression" in result.stdout
@@ -447,6 +456,43 @@ def test_the_report_is_written(finished, tmp_path):
     out = tmp_path / "report.html"
     assert done("report", "--out", out, "--records", finished.parent).strip() == str(out)
     assert "Stiffness of springs" in out.read_text(encoding="utf-8")
+
+
+def test_a_second_run_in_a_busy_folder_is_refused_and_writes_nothing(copied, springs):
+    # It wrote a record that says "failed" into the run that the first was at.
+    (copied / "record.json").unlink()
+    with held(copied):
+        for command in (("run", springs), ("train", springs)):
+            options = ("--seeds", "0,1", "--out", copied, "--quiet")
+            assert "Another process is at work" in refused(*command, *options)
+        assert "Another process is at work" in refused("evaluate", copied, "--quiet")
+    assert not (copied / "record.json").exists()
+    done("evaluate", copied, "--quiet")
+
+
+def test_a_run_of_other_code_is_no_failure_of_the_run_that_is_there(copied, springs):
+    (copied / "record.json").unlink()
+    (copied / "seed-1" / "networks" / "stiffness" / "done.json").unlink()
+    code = copied / "seed-1" / "code.json"
+    code.write_text(json.dumps(json.loads(code.read_text()) | {"training/fit.py": "0"}))
+    message = refused("run", springs, "--seeds", "0,1", "--out", copied, "--quiet")
+    assert "training/fit.py" in message
+    assert not (copied / "record.json").exists()
+
+
+def test_only_one_reproduce_works_in_a_folder(tmp_path):
+    # Two took studies from each other, and both ended with status 1.
+    with held(tmp_path / "latest"):
+        message = refused("reproduce", "--out", tmp_path / "latest", "--quiet")
+    assert "Another process is at work" in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_reproduce_at_a_preset_that_is_not_there_names_it(tmp_path):
+    message = refused("reproduce", "--preset", "nope", "--out", tmp_path / "latest", "--quiet")
+    assert "nope" in message
+    assert "smoke" in message
+    assert not list(tmp_path.iterdir())
 
 
 def test_reproduce_runs_both_variants_of_every_study_and_reports(springs, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperGroup
 
+from repro.backend import check_backend
 from repro.errors import ReproError
 
 if TYPE_CHECKING:
@@ -144,6 +145,7 @@ def _check_process(backend: str | None) -> None:
             "repro bench times one process: start it without a launcher; the benchmarks of "
             "several workers are `make bench-ratios`."
         )
+    check_backend()
     here = os.environ["KERAS_BACKEND"]
     if backend is not None and backend != here:
         raise ReproError(

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from repro.errors import ReproError
 from repro.evaluation.claims import read_declared
+from repro.evaluation.records import read_record
 from repro.files import read_json
 
 
@@ -174,4 +175,6 @@ def _figure(results: Path, place: list[str]) -> float:
 
 
 def _content(path: Path) -> dict:
+    if path.name == "record.json":
+        read_record(path)  # which refuses one that was altered
     return read_json(path, "give the folder of results with --results")

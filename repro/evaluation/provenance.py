@@ -24,6 +24,14 @@ from repro.evaluation.records import (
 )
 from repro.training.ways import ONE_BY_ONE
 
+# Of the shell: they choose other kernels or other roundings, and no flag above tells of them.
+OF_ARITHMETIC = (
+    *("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_DEFAULT_FPMATH_MODE", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR"),
+    *("TF_XLA_FLAGS", "XLA_FLAGS", "NVIDIA_TF32_OVERRIDE", "TF_CUDNN_USE_AUTOTUNE"),
+    *("JAX_ENABLE_X64", "JAX_DEFAULT_MATMUL_PRECISION", "JAX_DEFAULT_PRNG_IMPL"),
+)
+TOLD_BY_OTHER_FLAGS = ("--xla_gpu_deterministic_ops", "--xla_force_host_platform_device_count")
+
 
 def hashes(
     study: str,
@@ -89,6 +97,8 @@ def hash_environment(environment: Environment) -> str:
         del content["flags"]["tf32"]
     if content["flags"]["steps"] == ONE_BY_ONE:
         del content["flags"]["steps"]
+    if not content["flags"]["variables"]:
+        del content["flags"]["variables"]
     return hash_json(content)
 
 
@@ -126,6 +136,7 @@ def environment(
         world_size=world_size,
         tf32=_tf32(backend),
         steps=steps,
+        variables=_variables(),
     )
     facts = sysinfo()
     # Horovod moves no number of a run that did without it.
@@ -138,6 +149,14 @@ def command_line(arguments: list[str] | None = None) -> str:
     """Return the command as a reader would type it: ``repro run ...``, without absolute paths."""
     words = sys.argv[1:] if arguments is None else arguments
     return shlex.join(["repro", *(without_paths(word) for word in words)])
+
+
+def _variables() -> dict[str, str]:
+    """Return the variables of the shell that reach into arithmetic, as far as they are set."""
+    found = {name: os.environ.get(name, "") for name in OF_ARITHMETIC}
+    kept = [flag for flag in found["XLA_FLAGS"].split() if not flag.startswith(TOLD_BY_OTHER_FLAGS)]
+    found["XLA_FLAGS"] = " ".join(kept)
+    return {name: value for name, value in found.items() if value}
 
 
 def _determinism(backend: str) -> bool:

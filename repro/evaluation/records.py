@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +17,8 @@ from repro.files import read_json, write_text
 from repro.training.ways import ONE_BY_ONE
 
 SCHEMA_VERSION = 2
+SEAL = "seal"  # the entry of a record's file that stands for all others
+MAKE_AGAIN = "make the record again with 'repro evaluate'"
 ABSOLUTE_PATH = re.compile(r"(?<![^\s='\"(,\[])(?:/|~/|[A-Za-z]:\\)(?:[\w.@+-]+[/\\])+([\w.@+-]*)")
 
 Seed = Annotated[str, Field(pattern=r"^\d+$")]
@@ -126,7 +130,8 @@ class Flags(Part):
     """The settings in force, as the libraries resolved them.
 
     ``tf32``: a GPU rounds the factors of float32 products to ten bits of mantissa. ``steps``: how
-    those of the training were taken, see `repro.training.ways`.
+    those of the training were taken, see `repro.training.ways`. ``variables``: those of the shell
+    that reach into the libraries' arithmetic.
     """
 
     backend: str
@@ -137,6 +142,7 @@ class Flags(Part):
     world_size: int
     tf32: bool = False
     steps: str = ONE_BY_ONE
+    variables: dict[str, str] = {}
 
 
 class Environment(Part):
@@ -188,10 +194,23 @@ class Record(Part):
     @model_validator(mode="after")
     def _values_belong_to_seeds(self) -> Record:
         known = {str(seed) for seed in self.seeds}
+        if len(known) < len(self.seeds):
+            raise ValueError(f"seeds has one twice: {self.seeds}")
         for name, metric in self.metrics.items():
             foreign = sorted(set(metric.values) - known)
             if foreign:
                 raise ValueError(f"metric {name} has a value for seed {foreign[0]}, not in seeds")
+        return self
+
+    @model_validator(mode="after")
+    def _curves_are_whole(self) -> Record:
+        for task, seeds in self.curves.items():
+            for seed, columns in seeds.items():
+                where = f"the curves of {task}, seed {seed},"
+                if len({len(values) for values in columns.values()}) > 1:
+                    raise ValueError(f"{where} differ in length")
+                if not all(math.isfinite(x) for values in columns.values() for x in values):
+                    raise ValueError(f"{where} hold a value that is not finite")
         return self
 
     @property
@@ -211,24 +230,30 @@ def read_record(path: Path) -> Record:
     Raises
     ------
     ReproError
-        If there is no such file, it is not JSON, a field is wrong, or a newer version of the
-        suite wrote it.
+        If there is no such file, it is not JSON, a field is wrong, it was altered since it was
+        written, or a newer version of the suite wrote it.
     """
     path = Path(path)
-    content = read_json(path, "make the record again with 'repro evaluate'")
+    content = read_json(path, MAKE_AGAIN)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ReproError(
             f"{path} has schema version {version}, and this version of repro reads up to "
             f"{SCHEMA_VERSION}: read it with a newer repro."
         )
-    if version == 1:
-        content = {**content, "schema_version": SCHEMA_VERSION}
-        content.pop("verdicts", None)
+    seal = content.pop(SEAL, None) if isinstance(content, dict) else None
     try:
-        return Record.model_validate(content)
+        record = Record.model_validate(content)
     except ValidationError as error:
         raise ReproError(f"{path} is not a record: {first_problem(error)}.") from None
+    if seal is None:
+        raise ReproError(
+            f"{path} has no seal, so that nobody can tell whether it is as it was made: "
+            f"{MAKE_AGAIN}."
+        )
+    if seal != seal_of(content):
+        raise ReproError(f"{path} was altered since it was written: {MAKE_AGAIN}.")
+    return record
 
 
 def write_record(record: Record, path: Path) -> Path:
@@ -241,8 +266,16 @@ def write_record(record: Record, path: Path) -> Path:
     """
     path = Path(path)
     content = without_paths(json.loads(record.model_dump_json()))
+    content[SEAL] = seal_of(content)
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     return path
+
+
+def seal_of(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of all that a record says, however its file is laid out."""
+    said = {key: value for key, value in content.items() if key != SEAL}
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def without_paths(content: Any) -> Any:

@@ -505,6 +505,7 @@ def metric_view(key: str, metric: RecordedMetric, n_seeds: int) -> MetricView:
 def provenance(record: Record) -> dict[str, list[tuple[str, str]]]:
     """Return what explains a record's numbers, by heading."""
     flags = record.environment.flags.model_dump()
+    flags["variables"] = " ".join(f"{k}={v}" for k, v in flags["variables"].items()) or "none set"
     return {
         "Data": data_facts(record),
         "Time": [(write.readable(stage), timing_text(t)) for stage, t in record.timings.items()],

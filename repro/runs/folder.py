@@ -6,16 +6,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from repro.errors import ReproError
-from repro.files import MOST_NAMES, check_same, read_json, write_text
+from repro.errors import Refused, ReproError
+from repro.files import MOST_NAMES, check_same, exclusive, read_json, write_text
 from repro.runs.choices import Choices
+from repro.training.launchers import launched_as_leader
 
 DATA_FILE = "data.h5"
 RECORD_FILE = "record.json"
@@ -23,6 +26,7 @@ RUN_FILE = "run.json"
 CODE_FILE = "code.json"  # of a seed: the hash of every file of the code that trains it
 BUILD_TIME_FILE = "data.seconds"  # how long the data set took to build [s]
 SOURCE_FILE = "data.archive"  # the name of the archive that the data set was made of
+LOCK_FILE = ".lock"  # of the whole run; each network has its own
 
 
 class DataIdentity(BaseModel):
@@ -67,6 +71,28 @@ def network_folder(out: Path, seed: int, task: str) -> Path:
     return seed_folder(out, seed) / "networks" / task
 
 
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a folder for this process, or for the several that it leads; nothing stays of nothing.
+
+    Raises
+    ------
+    Refused
+        If another process is at work in it.
+    """
+    if not launched_as_leader():
+        yield
+        return
+    lock = folder / LOCK_FILE
+    try:
+        with exclusive(lock, f"at work in {folder}"):
+            yield
+    finally:
+        if folder.is_dir() and [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+            lock.unlink()
+            folder.rmdir()
+
+
 def read_run_files(out: Path) -> list[RunFile]:
     """Return the configuration of every seed of a run, by seed; none if nothing is there.
 
@@ -78,15 +104,22 @@ def read_run_files(out: Path) -> list[RunFile]:
     found = []
     for path in out.glob(f"seed-*/{RUN_FILE}"):
         if re.fullmatch(r"seed-\d+", path.parent.name):
-            try:
-                found.append(RunFile.model_validate_json(path.read_bytes()))
-            except ValidationError as error:
-                where = ".".join(map(str, error.errors()[0]["loc"])) or "it"
-                raise ReproError(
-                    f"{path.parent.name}/{RUN_FILE} is damaged or of another version ({where}): "
-                    f"put back a copy, or train in another folder."
-                ) from None
+            found.append(_read_run_file(path))
     return sorted(found, key=lambda run: run.seed)
+
+
+def _read_run_file(path: Path) -> RunFile:
+    place = f"{path.parent.name}/{RUN_FILE}"
+    remedy = "put back a copy, or train in another folder"
+    content = read_json(path, remedy)
+    try:
+        run = RunFile.model_validate(content)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"])) or "it"
+        raise ReproError(f"{place} is damaged or of another version ({where}): {remedy}.") from None
+    if path.parent.name != seed_folder(Path(), run.seed).name:
+        raise ReproError(f"{place} is of seed {run.seed}: give its folder that seed's name back.")
+    return run
 
 
 def run_files_of(folder: Path) -> list[RunFile]:
@@ -168,14 +201,14 @@ def refuse_other_code(
 
     Raises
     ------
-    ReproError
+    Refused
         Naming the files that differ.
     """
     names = sorted(n for n in theirs.keys() | ours.keys() if theirs.get(n) != ours.get(n))
     if names:
         more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
         files = ", ".join(names[:MOST_NAMES]) + more
-        raise ReproError(f"{folder} was trained by other code than this ({files}): {remedy}.")
+        raise Refused(f"{folder} was trained by other code than this ({files}): {remedy}.")
 
 
 def find_run(study: str, folder: Path | None) -> Path:

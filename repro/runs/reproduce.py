@@ -8,7 +8,7 @@ from repro.display import SILENT, Display
 from repro.errors import GateFailed, ReproError
 from repro.runs import baselines, whole
 from repro.runs.choices import Choices, Execution
-from repro.runs.folder import DATA_FILE
+from repro.runs.folder import DATA_FILE, held
 from repro.study import studies
 
 REPORT_FILE = "report.html"
@@ -41,24 +41,46 @@ def reproduce(
 
     Raises
     ------
+    ReproError
+        If there is no such preset, or another process is at work in the folder.
     GateFailed
         At the end, if a run failed: names the runs and the first reason.
     """
-    failures = []
-    for study in studies().values():
-        shared = None
-        for variant in REPRODUCED_VARIANTS:
-            if variant not in study.variants:
-                continue
-            choices = Choices(study=study.name, variant=variant, preset=preset)
-            folder = out / f"{study.name}-{variant}"
-            try:
-                whole.run(choices, seeds, folder, shared, Execution(workers=workers), display)
-            except ReproError as error:
-                failures.append(f"{study.name} {variant}: {error}")
-            else:
-                shared = shared or folder / DATA_FILE
-    page = baselines.report([out, *(records or [])], out / REPORT_FILE)
+    wanted = {
+        study.name: [
+            Choices(study=study.name, variant=variant, preset=preset)
+            for variant in REPRODUCED_VARIANTS
+            if variant in study.variants
+        ]
+        for study in studies().values()
+    }
+    for choices in (one for of_study in wanted.values() for one in of_study):
+        choices.checked()
+    with held(out):
+        failures = _run_all(wanted, seeds, out, Execution(workers=workers), display)
+        page = baselines.report([out, *(records or [])], out / REPORT_FILE)
     if failures:
         raise GateFailed(f"{len(failures)} of the runs failed; {failures[0]}")
     return page
+
+
+def _run_all(
+    wanted: dict[str, list[Choices]],
+    seeds: list[int],
+    out: Path,
+    execution: Execution,
+    display: Display,
+) -> list[str]:
+    """Run all that is wanted of each study; return what failed, with the reasons."""
+    failures = []
+    for of_study in wanted.values():
+        shared = None
+        for choices in of_study:
+            name = f"{choices.study}-{choices.variant}"
+            try:
+                whole.run(choices, seeds, out / name, shared, execution, display)
+            except ReproError as error:
+                failures.append(f"{choices.study} {choices.variant}: {error}")
+            else:
+                shared = shared or out / name / DATA_FILE
+    return failures

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from repro.backend import check_backend
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
 from repro.files import read_json
@@ -102,6 +103,7 @@ class Run:
             If it holds no run, its data set is missing, or data or recipes have changed since.
         """
         there = run_files_of(folder)
+        check_backend()
         choices, seeds = there[0].choices, [run.seed for run in there]
         study = get_study(choices.study)
         given = data_stage.Given.of(study, data)

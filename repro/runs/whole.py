@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from repro.display import SILENT, Display
-from repro.errors import ReproError
+from repro.errors import NotPossibleHere, Refused, ReproError
 from repro.evaluation.records import Record
 from repro.runs import data as data_stage
 from repro.runs.budget import BudgetTooShort, Slice, Stopped
 from repro.runs.choices import DEFAULT_EXECUTION, Choices, Execution
 from repro.runs.evaluation import evaluate
-from repro.runs.folder import run_files_of
+from repro.runs.folder import held, run_files_of
 from repro.runs.record import write_failure
 from repro.runs.run import Run
 from repro.runs.training import train
@@ -50,17 +50,19 @@ def run(
         If a stage fails; what was done stays, and a record says why the run failed.
     """
     slice_ = Slice(choices, out, execution.budget_s)
-    try:
-        made = _prepare_and_train(slice_, choices, seeds, out, data, execution, display)
-        if not launched_as_leader():
-            return None
-        return made if isinstance(made, Stopped) else _evaluate(slice_, made, display)
-    except BudgetTooShort:
-        raise  # the run has not failed
-    except ReproError as error:
-        if launched_as_leader():
-            _record_failure(choices, out, data, str(error))
-        raise
+    _check(choices, data, execution)
+    with held(out):
+        try:
+            made = _prepare_and_train(slice_, choices, seeds, out, data, execution, display)
+            if not launched_as_leader():
+                return None
+            return made if isinstance(made, Stopped) else _evaluate(slice_, made, display)
+        except (BudgetTooShort, Refused, NotPossibleHere):
+            raise  # the run has not failed
+        except ReproError as error:
+            if launched_as_leader():
+                _record_failure(choices, out, data, str(error))
+            raise
 
 
 def prepare_and_train(
@@ -97,7 +99,16 @@ def prepare_and_train(
         can be done within the budget; what was done stays.
     """
     slice_ = Slice(choices, out, execution.budget_s)
-    return _prepare_and_train(slice_, choices, seeds, out, data, execution, display)
+    _check(choices, data, execution)
+    with held(out):
+        return _prepare_and_train(slice_, choices, seeds, out, data, execution, display)
+
+
+def _check(choices: Choices, data: Path | None, execution: Execution) -> None:
+    """Refuse what cannot be run before anything is made or the network library is loaded."""
+    study = choices.checked()
+    data_stage.check_given(study, choices, data_stage.Given.of(study, data))
+    check_way(execution.way)
 
 
 def _prepare_and_train(
@@ -109,10 +120,8 @@ def _prepare_and_train(
     execution: Execution,
     display: Display,
 ) -> Run | Stopped:
-    study = choices.checked()
+    study = get_study(choices.study)
     given = data_stage.Given.of(study, data)
-    data_stage.check_given(study, choices, given)  # before the network library is loaded
-    check_way(execution.way)
     made: list[Run] = []
 
     def work(world: World) -> None:

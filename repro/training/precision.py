@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from repro.backend import settle_keras
 from repro.errors import ReproError
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -44,6 +45,7 @@ def precision(name: str) -> Iterator[None]:
     import keras
 
     check_precision(name)
+    settle_keras()
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from repro.backend import check_backend
 from repro.errors import ReproError
 
 ONE_BY_ONE, ON_DEVICE, SCAN = WAYS = ("one_by_one", "on_device", "scan")
@@ -28,6 +29,7 @@ def check_way(way: str | None) -> str:
     """
     if way is not None and way not in WAYS:
         raise ReproError(f"Steps cannot be taken '{way}': choose one of {', '.join(WAYS)}.")
+    check_backend()
     import keras
 
     backend = keras.config.backend()

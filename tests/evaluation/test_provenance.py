@@ -5,6 +5,7 @@ import pytest
 from repro.errors import ReproError
 from repro.evaluation.metrics import Metric
 from repro.evaluation.provenance import (
+    OF_ARITHMETIC,
     command_line,
     environment,
     hash_data,
@@ -101,3 +102,17 @@ def test_environment_states_the_settings_in_force_and_nothing_personal():
     assert environment("float32", xla=False, determinism=True).flags.determinism is True
     text = facts.model_dump_json()
     assert Path.home().name not in text or Path.home().name in {"", "root"}
+
+
+def test_variables_of_the_shell_that_move_numbers_move_the_hash(monkeypatch):
+    # With oneDNN off the same code gave other numbers under the same hash.
+    for name in OF_ARITHMETIC:
+        monkeypatch.delenv(name, raising=False)
+    plain = environment("float32", xla=False)
+    assert plain.flags.variables == {}
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_deterministic_ops=true")
+    assert environment("float32", xla=False) == plain, "a flag of its own tells that"
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    other = environment("float32", xla=False)
+    assert other.flags.variables == {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    assert hash_environment(other) != hash_environment(plain)

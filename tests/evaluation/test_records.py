@@ -4,7 +4,7 @@ import math
 import pytest
 
 from repro.errors import ReproError
-from repro.evaluation.records import read_record, without_paths, write_record
+from repro.evaluation.records import read_record, seal_of, without_paths, write_record
 
 
 def test_a_record_comes_back_as_it_was_written(make_record, tmp_path):
@@ -15,12 +15,54 @@ def test_a_record_comes_back_as_it_was_written(make_record, tmp_path):
     assert read_record(write_record(record, tmp_path / "new" / "record.json")) == record
 
 
-def test_a_record_of_the_first_version_is_read_without_its_verdicts(make_record, tmp_path):
-    record = make_record({"mae": [0.124]})
-    path = write_record(record, tmp_path / "record.json")
-    content = json.loads(path.read_text()) | {"schema_version": 1, "verdicts": [{"claim": "a"}]}
+def altered(path, change):
+    """Alter what a record's file says, and leave its seal as it is."""
+    content = json.loads(path.read_text())
+    change(content)
     path.write_text(json.dumps(content))
+    return path
+
+
+def forged(path, change):
+    """Alter what a record's file says, and seal it anew."""
+    return altered(path, lambda content: (change(content), content.update(seal=seal_of(content))))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record["metrics"]["mae"]["values"].update({"0": 0.05}),
+        lambda record: record["hashes"].update(code="0"),
+        lambda record: record.update(accepted_because="Because."),
+        lambda record: record.pop("seal"),
+        lambda record: record.update(seal="0" * 64),
+    ],
+)
+def test_a_record_that_was_altered_by_hand_is_refused(make_record, tmp_path, change):
+    # Whatever was typed into a record counted in claims, report and gates.
+    path = altered(write_record(make_record({"mae": [0.1]}), tmp_path / "record.json"), change)
+    with pytest.raises(ReproError, match=r"record\.json (was altered|has no seal)"):
+        read_record(path)
+
+
+def test_a_record_may_be_laid_out_anew(make_record, tmp_path):
+    record = make_record({"mae": [0.1]})
+    path = altered(write_record(record, tmp_path / "record.json"), lambda content: None)
     assert read_record(path) == record
+
+
+@pytest.mark.parametrize(
+    ("curves", "said"),
+    [
+        ({"real": {"0": {"loss": [0.2, 0.1], "val_loss": [0.2]}}}, "differ in length"),
+        ({"real": {"0": {"loss": [0.2, "NaN"]}}}, "not finite"),
+    ],
+)
+def test_curves_that_cannot_be_drawn_are_refused_and_named(make_record, tmp_path, curves, said):
+    # One such record ended the whole report, and nobody was told which.
+    path = write_record(make_record({"mae": [0.1]}), tmp_path / "record.json")
+    with pytest.raises(ReproError, match=rf"record\.json .*real, seed 0, .*{said}"):
+        read_record(forged(path, lambda content: content.update(curves=curves)))
 
 
 def test_a_metric_that_is_no_number_survives_in_valid_json(make_record, tmp_path):
@@ -86,6 +128,8 @@ def test_a_record_cannot_be_written_below_a_file(make_record, tmp_path):
         ({"schema_version": 3}, "newer repro"),
         ({"schema_version": 99, "future": 1}, "newer repro"),
         ({"schema_version": "1.0"}, "schema_version"),
+        ({"schema_version": 1}, "schema_version"),
+        ({"seeds": [0, 0]}, "seeds has one twice"),
         ({"status": "fine"}, "status"),
         ({"extra": 1}, "extra is not a known field"),
         ({"hashes": {"code": "a"}}, r"hashes\.metrics is missing"),
@@ -95,7 +139,7 @@ def test_a_record_cannot_be_written_below_a_file(make_record, tmp_path):
 )
 def test_a_wrong_field_is_named_in_one_line(make_record, tmp_path, change, said):
     path = write_record(make_record({"mae": [0.1]}), tmp_path / "record.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    forged(path, lambda content: content.update(change))
     with pytest.raises(ReproError, match=said) as error:
         read_record(path)
     assert "\n" not in str(error.value)

@@ -16,7 +16,7 @@ import pytest
 
 from repro.errors import GateFailed, ReproError
 from repro.evaluation.provenance import hash_data, hash_environment, hash_metrics
-from repro.evaluation.records import read_record
+from repro.evaluation.records import read_record, write_record
 from repro.runs import baselines as results
 
 ROOT = Path(__file__).parents[2]
@@ -113,9 +113,9 @@ def test_accept_copies_record_and_figures_and_renews(tmp_path):
 def test_accept_refuses_a_failed_run_and_keeps_what_was(tmp_path):
     run = tmp_path / "run"
     shutil.copytree(RECORDS / "mamba-improved-desk", run)
-    record = json.loads((run / "record.json").read_text())
-    record |= {"status": "failed", "reason": "The loss became nan."}
-    (run / "record.json").write_text(json.dumps(record))
+    record = read_record(run / "record.json")
+    failed = {"status": "failed", "reason": "The loss became nan."}
+    write_record(record.model_copy(update=failed), run / "record.json")
     with pytest.raises(ReproError, match="no baseline"):
         results.accept([run], tmp_path / "results")
     assert not (tmp_path / "results").exists()
@@ -155,9 +155,10 @@ def run_with_error(tmp_path, error):
     """Return a run's folder as it is, but for its error on test films."""
     run = tmp_path / "mamba-improved-desk"
     shutil.copytree(RECORDS / "mamba-improved-desk", run)
-    record = json.loads((run / "record.json").read_text())
-    record["metrics"]["test_mae"]["values"] = {"0": error}
-    (run / "record.json").write_text(json.dumps(record))
+    record = read_record(run / "record.json")
+    metric = record.metrics["test_mae"].model_copy(update={"values": {"0": error}})
+    changed = record.model_copy(update={"metrics": record.metrics | {"test_mae": metric}})
+    write_record(changed, run / "record.json")
     return run
 
 

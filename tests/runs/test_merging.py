@@ -118,7 +118,9 @@ def test_a_run_of_unknown_code_is_judged_by_its_record(copies, places, tmp_path)
         merge(copies, tmp_path / "run")
     shutil.copy(places / "both" / "record.json", copies[1])
     merge(copies, tmp_path / "run")
-    edit(copies[1] / "record.json", lambda record: record["hashes"].update(code="0"))
+    record = read_record(copies[1] / "record.json")
+    hashes = record.hashes.model_copy(update={"code": "0"})
+    write_record(record.model_copy(update={"hashes": hashes}), copies[1] / "record.json")
     with pytest.raises(ReproError, match="other code"):
         merge(copies, tmp_path / "another")
 
