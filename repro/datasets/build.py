@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import threading
@@ -17,11 +19,13 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
+import psutil
 from threadpoolctl import threadpool_limits
 
 from repro.code_hash import hash_sources
 from repro.datasets import cluster
 from repro.datasets.emd import find_axes
+from repro.datasets.npz import UNREADABLE, read_npz
 from repro.datasets.spec import ResolvedSpec, load_function
 from repro.datasets.store import (
     METADATA_BYTES,
@@ -31,8 +35,8 @@ from repro.datasets.store import (
     stored_bytes,
     write_dataset,
 )
-from repro.errors import ReproError
-from repro.files import check_same, exclusive, replacing, write_text
+from repro.errors import NotPossibleHere, ReproError
+from repro.files import check_same, exclusive, read_json, replacing, write_text
 
 Generator = Callable[[int, int, int, dict], Arrays]
 
@@ -78,6 +82,7 @@ def build(
         _require_same(spec, out)
         parts.remove_leftovers()
         return out
+    check_size(spec, out)
     generator = load_function(spec.generator)
     find_axes(spec)  # a missing one is told before the work, not after it
     with parts.claimed(hash_sources(generator.__module__)):
@@ -93,6 +98,35 @@ def build(
     return out
 
 
+def check_size(spec: ResolvedSpec, out: Path) -> None:
+    """Refuse a data set that neither disk nor memory of this machine can hold.
+
+    Raises
+    ------
+    ReproError
+        Saying how large it is, and how much there is room for.
+    """
+    size, n = stored_bytes(spec), spec.n_samples
+    above = next(folder for folder in out.absolute().parents if folder.is_dir())
+    disk = shutil.disk_usage(above).total
+    if size > disk:
+        raise ReproError(
+            f"The data set of {n} samples takes {_gigabytes(size)}, and the disk of {above} holds "
+            f"{_gigabytes(disk)} in all: ask for fewer or smaller samples."
+        )
+    shard = size * min(spec.shard_size, n) // n
+    memory = psutil.virtual_memory().available
+    if shard > memory:
+        raise ReproError(
+            f"{min(spec.shard_size, n)} samples, made at once, take {_gigabytes(shard)}, and "
+            f"{_gigabytes(memory)} of memory are free: ask for smaller ones."
+        )
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.4g} GB"
+
+
 def estimate_seconds(spec: ResolvedSpec, out: str | Path, workers: int = 1) -> float | None:
     """Return how long `build` will take on this machine, by a short trial [s].
 
@@ -105,6 +139,7 @@ def estimate_seconds(spec: ResolvedSpec, out: str | Path, workers: int = 1) -> f
     """
     if spec.seconds_per_sample is None or Path(out).exists():
         return None
+    check_size(spec, Path(out))
     trial = load_function(spec.seconds_per_sample)
     parts = Parts(Path(out).with_name(Path(out).name + ".parts"), spec)
     n_missing = sum(parts.count(start) for start in parts.missing())
@@ -116,8 +151,35 @@ def generate(name: str, start: int, stop: int, seed: int, parameters: dict) -> A
     """Run the generator called ``module:function`` for samples ``start`` to ``stop``."""
     generator = load_function(name)
     # Many workers share the cores, and sums must not depend on how many threads add them.
-    with threadpool_limits(1):
-        return generator(start, stop, seed, parameters)
+    with threadpool_limits(1), memory_limited():
+        try:
+            return generator(start, stop, seed, parameters)
+        except MemoryError as error:
+            raise NotPossibleHere(
+                f"The memory of this machine is too small for samples {start} to {stop} "
+                f"({error}): ask for smaller ones, or for fewer workers."
+            ) from None
+
+
+@contextlib.contextmanager
+def memory_limited() -> Iterator[None]:
+    """Let what asks for more memory than is free be told so, before the system kills at random.
+
+    Only where the system counts what a process may write to, and no GPU maps its memory beside it.
+    """
+    status = Path("/proc/self/status")
+    if not status.exists() or Path("/dev/nvidia0").exists():
+        yield
+        return
+    taken = int(re.search(r"VmData:\s+(\d+) kB", status.read_text())[1]) * 1024
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = taken + psutil.virtual_memory().available
+    least = [limit for limit in (most, soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(least), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 @dataclass(frozen=True)
@@ -176,8 +238,9 @@ class Parts:
         )
 
     def _read_manifest(self) -> dict:
-        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
-            return json.loads(self.manifest.read_text())
+        with contextlib.suppress(ReproError):
+            found = read_json(self.manifest, "delete the folder")
+            return found if isinstance(found, dict) else {}
         return {}
 
     def missing(self) -> list[int]:
@@ -204,8 +267,12 @@ class Parts:
 
     def read(self, start: int) -> Arrays:
         """Return the arrays of a finished shard."""
-        with np.load(self.shard(start)) as arrays:
-            return dict(arrays)
+        try:
+            return read_npz(self.shard(start))
+        except UNREADABLE:
+            raise ReproError(
+                f"{self.shard(start)} is damaged: delete it and run the same command again."
+            ) from None
 
     def remove(self) -> None:
         """Delete the shards, and the folder if nothing else lies in it."""
@@ -318,5 +385,5 @@ def _is_whole(shard: Path) -> bool:
     try:
         with zipfile.ZipFile(shard) as archive:
             return archive.testzip() is None
-    except (FileNotFoundError, zipfile.BadZipFile, EOFError, RuntimeError):
+    except UNREADABLE:
         return False

@@ -10,9 +10,13 @@ data spec, those of `parameters/units` their units. For the tree that other prog
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +28,7 @@ from pydantic import ValidationError
 from repro import __version__
 from repro.datasets import emd
 from repro.datasets.spec import SPLITS, ResolvedSpec
-from repro.errors import GateFailed, ReproError
+from repro.errors import GateFailed, NotPossibleHere, ReproError
 from repro.files import replacing
 
 FORMAT = "repro-dataset"
@@ -33,9 +37,16 @@ ROOT_ATTRIBUTES = ("spec", "spec_fingerprint", "seed", "code_version", "checksum
 STATISTICS = ("mean", "standard_deviation")
 # Sums run over blocks of this many samples whatever the shards: the same bits come out.
 BLOCK_SAMPLES = 256
+CHECK_APART = (
+    "import sys; from pathlib import Path; from repro.datasets.store import check_here; "
+    "check_here(Path(sys.argv[1]))"
+)
+LEAST_CHECK_S, SLOWEST_CHECK = 60.0, 5e6  # time that a check may take [s], and per size [bytes/s]
 METADATA_BYTES = 2**20  # reserved for headers, attributes and the split
 
 Arrays = dict[str, np.ndarray]
+_checked: set[tuple] = set()  # the variables whose bytes this process has looked through
+_checking = threading.Lock()
 
 
 class DamagedDataset(ReproError):
@@ -49,6 +60,7 @@ class Layout:
     dtype: np.dtype
     shape: tuple[int, ...]
     offset: int
+    checksum: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,10 @@ class Dataset:
 
     @classmethod
     def open(cls, path: str | Path) -> Dataset:
-        """Open a data set and check that it is one and whole; `verify` checks its bytes too.
+        """Open a data set and check that it is one and whole.
+
+        The bytes of a variable are held against its checksum when it is first read, see `array`;
+        `verify` checks all of them.
 
         Raises
         ------
@@ -86,12 +101,11 @@ class Dataset:
         """
         path = Path(path)
         with _reading(path) as file:
-            spec = _read_spec(file, path)
-            layouts = {name: _layout(file, name, spec, path) for name in _expected(spec)}
-            if not np.array_equal(file["split"][()], split_codes(spec)):
-                raise _damaged(path, "its split differs from its spec")
-            moments = {name: _read_moments(file, name, spec, path) for name in _normalised(spec)}
-            return cls(path, spec, str(file.attrs["checksum"]), layouts, moments)
+            dataset = _opened(file, path)
+            if _root_checksum(file, dataset.spec) != dataset.checksum:
+                raise _damaged(path, "its checksum is not that of its variables")
+            _check_arrays(file, dataset, _statistics_names(dataset.spec))
+        return dataset
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -99,13 +113,22 @@ class Dataset:
         return tuple(self.spec.variables)
 
     def array(self, name: str) -> np.ndarray:
-        """Return a variable as a read-only memory map, ``(n_samples, *shape)``."""
+        """Return a variable as a read-only memory map, ``(n_samples, *shape)``.
+
+        Raises
+        ------
+        ReproError
+            If there is no such variable, or its bytes are not those that were written; they are
+            looked through once a process.
+        """
         if name not in self.spec.variables:
             raise ReproError(
                 f"{self.path} has no variable '{name}': it has {', '.join(self.names)}."
             )
         at = self.layouts[name]
-        return np.memmap(self.path, mode="r", dtype=at.dtype, shape=at.shape, offset=at.offset)
+        values = np.memmap(self.path, mode="r", dtype=at.dtype, shape=at.shape, offset=at.offset)
+        _check_once(self.path, name, at, values)
+        return values
 
     def rows(self, split: str) -> np.ndarray:
         """Return the indices of the samples of a split, ``(n,)`` int64."""
@@ -161,6 +184,8 @@ def write_dataset(path: str | Path, spec: ResolvedSpec, chunks: Iterable[Arrays]
 def verify(path: str | Path) -> None:
     """Check every byte of a data set against its checksums.
 
+    HDF5 can crash or never end over damaged metadata: another process reads the file.
+
     Raises
     ------
     GateFailed
@@ -168,12 +193,40 @@ def verify(path: str | Path) -> None:
     ReproError
         If there is no such file or it is no data set.
     """
+    path = Path(path)
+    if not path.is_file():
+        raise _missing(path)
+    command = [sys.executable, "-c", CHECK_APART, os.fspath(path)]
+    seconds = LEAST_CHECK_S + path.stat().st_size / SLOWEST_CHECK
+    package = Path(__file__).parents[2]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join([str(package), *sys.path])}
     try:
-        dataset = Dataset.open(path)
-        with _reading(dataset.path) as file:
-            _check_bytes(file, dataset)
+        ran = subprocess.run(
+            command, env=variables, capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired:
+        reason = f"HDF5 does not get through it in {seconds:.0f} s"
+        raise GateFailed(str(_damaged(path, reason))) from None
+    if ran.returncode < 0:
+        raise GateFailed(str(_damaged(path, "HDF5 crashes over it")))
+    kinds = {kind.__name__: kind for kind in (GateFailed, NotPossibleHere, ReproError)}
+    kind, _, message = ran.stdout.strip().partition(" ")
+    if kind in kinds:
+        raise kinds[kind](message)
+    if ran.returncode:
+        last = next(iter(reversed(ran.stderr.splitlines())), "")
+        raise GateFailed(str(_damaged(path, f"it cannot be read ({last})")))
+
+
+def check_here(path: Path) -> None:
+    """Check every byte of a data set in this process; say what is wrong, its kind first."""
+    try:
+        with _reading(path) as file:
+            _check_bytes(file, _opened(file, path))
     except DamagedDataset as error:
-        raise GateFailed(str(error)) from None
+        sys.stdout.write(f"{GateFailed.__name__} {error}\n")
+    except ReproError as error:
+        sys.stdout.write(f"{type(error).__name__} {error}\n")
 
 
 def check_arrays(spec: ResolvedSpec, arrays: Arrays, n: int, source: str) -> None:
@@ -335,11 +388,16 @@ def _describe(dataset: h5py.Dataset, unit: str, about: str) -> None:
 
 def _checksum(dataset: h5py.Dataset) -> str:
     """Return the SHA-256 of name, dtype, shape and values in C order, little-endian."""
-    dtype = dataset.dtype.newbyteorder("<")
-    digest = hashlib.sha256(f"{dataset.name[1:]}|{dtype.str}|{dataset.shape}|".encode())
-    blocks = range(0, len(dataset), BLOCK_SAMPLES) if dataset.shape else [0]
+    return _digest(dataset.name[1:], dataset.dtype.newbyteorder("<"), dataset.shape, dataset)
+
+
+def _digest(
+    name: str, dtype: np.dtype, shape: tuple[int, ...], values: h5py.Dataset | np.ndarray
+) -> str:
+    digest = hashlib.sha256(f"{name}|{dtype.str}|{shape}|".encode())
+    blocks = range(0, shape[0], BLOCK_SAMPLES) if shape else [0]
     for start in blocks:
-        block = dataset[start : start + BLOCK_SAMPLES] if dataset.shape else dataset[()]
+        block = values[start : start + BLOCK_SAMPLES] if shape else values[()]
         digest.update(np.ascontiguousarray(block, dtype=dtype))
     return digest.hexdigest()
 
@@ -354,23 +412,77 @@ def _root_checksum(file: h5py.File, spec: ResolvedSpec) -> str:
 
 @contextlib.contextmanager
 def _reading(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file for reading; whatever HDF5 stumbles over there is damage."""
+    """Open an HDF5 file for reading; what HDF5 stumbles over in a data set of ours is damage."""
     if not path.is_file():
-        raise ReproError(f"There is no data set {path}: build it with `repro data build`.")
+        raise _missing(path)
+    is_ours = False
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            is_ours = file.attrs.get("format") == FORMAT
             yield file
-    except PermissionError:
-        raise ReproError(f"{path} may not be read: ask its owner for the permission.") from None
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        reason = str(error).strip("'\"").split("(")[-1].rstrip(").")
-        if "signature not found" not in reason:
-            raise _damaged(path, reason) from error
-        raise ReproError(f"{path} is no HDF5 file: give a file of `repro data build`.") from None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
+        raise _unreadable(path, error, is_ours) from error
+
+
+def _missing(path: Path) -> ReproError:
+    return ReproError(f"There is no data set {path}: build it with `repro data build`.")
+
+
+def _unreadable(path: Path, error: Exception, is_ours: bool) -> ReproError:
+    """Return what kept HDF5 from reading a file: most often not its bytes."""
+    reason = str(error).strip("'\"").split("(")[-1].rstrip(").")
+    number = getattr(error, "errno", None)
+    if isinstance(error, PermissionError):
+        return ReproError(f"{path} may not be read: ask its owner for the permission.")
+    if number in (errno.EAGAIN, errno.EACCES) or "unable to lock" in reason:
+        return NotPossibleHere(
+            f"{path} is open for writing in another program, or on a disk whose locks fail: close "
+            "it there, or set HDF5_USE_FILE_LOCKING=FALSE if nobody writes."
+        )
+    if number is not None and number != errno.EINVAL:
+        return NotPossibleHere(f"{path} cannot be read now ({os.strerror(number)}): try again.")
+    if "signature not found" in reason:
+        return ReproError(f"{path} is no HDF5 file: give a file of `repro data build`.")
+    if "truncated file" in reason:
+        return _damaged(path, reason)
+    if is_ours:
+        return _damaged(path, reason)
+    return ReproError(
+        f"{path} cannot be read as HDF5 ({reason}): it is damaged, or of another program; give a "
+        "file of `repro data build`."
+    )
 
 
 def _damaged(path: Path, reason: str) -> DamagedDataset:
-    return DamagedDataset(f"{path} is damaged: {reason}; delete the file and build it again.")
+    return DamagedDataset(f"{path} is damaged: {reason}; put back a copy, or build it again.")
+
+
+def _other_bytes(path: Path, name: str) -> DamagedDataset:
+    return DamagedDataset(
+        f"{path} is damaged: variable '{name}' does not match its checksum; delete the file and "
+        "build it again."
+    )
+
+
+def _opened(file: h5py.File, path: Path) -> Dataset:
+    """Return what an open file holds, after a look at all but the bytes of its variables."""
+    spec = _read_spec(file, path)
+    layouts = {name: _layout(file, name, spec, path) for name in _expected(spec)}
+    if not np.array_equal(file["split"][()], split_codes(spec)):
+        raise _damaged(path, "its split differs from its spec")
+    moments = {name: _read_moments(file, name, spec, path) for name in _normalised(spec)}
+    return Dataset(path, spec, str(file.attrs["checksum"]), layouts, moments)
+
+
+def _check_once(path: Path, name: str, at: Layout, values: np.ndarray) -> None:
+    """Hold a variable's bytes against its checksum, unless this process has done that."""
+    there = path.stat()
+    key = (there.st_dev, there.st_ino, there.st_size, there.st_mtime_ns, name, at.checksum)
+    with _checking:
+        if key not in _checked:
+            if _digest(name, at.dtype, at.shape, values) != at.checksum:
+                raise _other_bytes(path, name)
+            _checked.add(key)
 
 
 def _read_spec(file: h5py.File, path: Path) -> ResolvedSpec:
@@ -407,9 +519,14 @@ def _layout(file: h5py.File, name: str, spec: ResolvedSpec, path: Path) -> Layou
     if data.attrs["unit"] != unit or "checksum" not in data.attrs:
         raise _damaged(path, f"the attributes of '{name}' are not those of its spec")
     offset = data.id.get_offset()
-    if offset is None or offset + data.nbytes > path.stat().st_size:
-        raise _damaged(path, f"the variable '{name}' is cut off or not stored in one piece")
-    return Layout(dtype, shape, offset)
+    if offset is None:
+        raise ReproError(
+            f"{path}: the variable '{name}' is not stored in one piece, as other programs repack "
+            "it; take the file that was built, or undo that with `h5repack -l CONTI -f NONE`."
+        )
+    if offset + data.nbytes > path.stat().st_size:
+        raise _damaged(path, f"the variable '{name}' is cut off")
+    return Layout(dtype, shape, offset, str(data.attrs["checksum"]))
 
 
 def _read_moments(
@@ -424,8 +541,12 @@ def _read_moments(
 
 
 def _check_bytes(file: h5py.File, dataset: Dataset) -> None:
-    for name in (*_expected(dataset.spec), *_statistics_names(dataset.spec)):
-        if _checksum(file[name]) != file[name].attrs["checksum"]:
-            raise _damaged(dataset.path, f"variable '{name}' does not match its checksum")
+    _check_arrays(file, dataset, [*_expected(dataset.spec), *_statistics_names(dataset.spec)])
     if _root_checksum(file, dataset.spec) != dataset.checksum:
         raise _damaged(dataset.path, "its checksum is not that of its variables")
+
+
+def _check_arrays(file: h5py.File, dataset: Dataset, names: list[str]) -> None:
+    for name in names:
+        if _checksum(file[name]) != file[name].attrs["checksum"]:
+            raise _other_bytes(dataset.path, name)

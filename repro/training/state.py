@@ -11,8 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-import zipfile
-import zlib
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from repro.datasets.npz import UNREADABLE, read_npz
 from repro.errors import ReproError
 from repro.files import check_same, read_json, replacing, sha256, write_text
 
@@ -29,7 +29,12 @@ STATE = "state.npz"
 HISTORY = "history.csv"
 DONE = "done.json"
 LOCK = ".lock"
+NEEDED = {  # what the small files must say
+    CONFIGURATION: ("configuration", "recipe", "seed", "backend"),
+    DONE: ("weights", "epoch", "sha256", "history"),
+}
 KEPT_BY = {"best": "val_loss", "best_training": "loss"}  # the lowest of the history
+WRITING = "writing-"  # before the names of weights that may not be whole
 RENEWED = "renewed-"  # before the names of arrays in a state's file
 Row = dict[str, float]
 
@@ -156,7 +161,7 @@ def claim(folder: Path, configuration: dict[str, Any]) -> None:
 
 
 def read_finished(folder: Path, name: str) -> dict[str, Any]:
-    """Return the content of one of a finished training's JSON files.
+    """Return the content of one of a finished training's JSON files, with all it must have.
 
     Raises
     ------
@@ -169,7 +174,15 @@ def read_finished(folder: Path, name: str) -> dict[str, Any]:
             f"{folder} holds no finished training ({name} is missing): train there first; the "
             "same command resumes."
         )
-    return _read(path)
+    content = read_json(path, _remedy(path), NEEDED[name])
+    if name == DONE:
+        try:
+            _checked(content["history"])
+        except ValueError as error:
+            raise _damaged(path, str(error)) from None
+        if Path(str(content["weights"])).name != content["weights"]:
+            raise _damaged(path, "its weights lie elsewhere")
+    return content
 
 
 def save_epoch(folder: Path, model: keras.Model, state: State, keep: str) -> None:
@@ -198,10 +211,9 @@ def load_state(folder: Path) -> State | None:
     if not path.exists():
         return None
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            members = {name: archive[name] for name in archive.files}
+        members = read_npz(path)
         return State(
-            history=json.loads(members["history"].item()),
+            history=_checked(json.loads(members["history"].item())),
             model=_numbered(members, "model"),
             optimizer=_numbered(members, "optimizer"),
             arrays={
@@ -210,8 +222,19 @@ def load_state(folder: Path) -> State | None:
                 if name.startswith(RENEWED)
             },
         )
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, ValueError) as error:
+    except (*UNREADABLE, RecursionError) as error:
         raise _damaged(path, str(error) or "cut short") from None
+
+
+def _checked(history: Any) -> list[Row]:
+    """Return a history, if it is one row of numbers an epoch."""
+    rows = history if isinstance(history, list) else [None]
+    for epoch, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or row.keys() != rows[0].keys() or row.get("epoch") != epoch:
+            raise ValueError(f"epoch {epoch} of its history is no row")
+        if not all(type(value) in (int, float) for value in row.values()):
+            raise ValueError(f"epoch {epoch} of its history holds what is no number")
+    return rows
 
 
 def settle(folder: Path, state: State, keep: str) -> None:
@@ -220,8 +243,9 @@ def settle(folder: Path, state: State, keep: str) -> None:
         pending = _pending(folder, kept_epoch(state.history, keep))
         if pending.exists():
             pending.replace(folder / weights_name(keep))
-    for leftover in (*folder.glob("pending-*.weights.h5"), *folder.glob("*.partial")):
-        leftover.unlink()
+    for pattern in ("pending-*.weights.h5", f"{WRITING}*.weights.h5", "*.partial"):
+        for leftover in folder.glob(pattern):
+            leftover.unlink()
     with replacing(folder / HISTORY) as path, path.open("w", newline="") as file:
         table = csv.DictWriter(file, fieldnames=list(state.history[0]))
         table.writeheader()
@@ -309,15 +333,20 @@ def _pending(folder: Path, epoch: int) -> Path:
 
 
 def _save_weights(model: keras.Model, path: Path) -> None:
+    """Write weights under another name, since a file that stands at ``path`` is taken for whole."""
+    writing = path.with_name(f"{WRITING}{secrets.token_hex(4)}.weights.h5")
     try:
-        model.save_weights(path)
-        with path.open("rb") as file:
+        model.save_weights(writing)
+        with writing.open("rb") as file:
             os.fsync(file.fileno())
+        writing.replace(path)
     except OSError as error:
         raise ReproError(
             f"{path} cannot be written ({error}): make room and run the same command again; "
             "the state of the epoch before is kept."
         ) from None
+    finally:
+        writing.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from repro.datasets.build import (
 )
 from repro.datasets.spec import load_spec
 from repro.datasets.store import Dataset, verify
-from repro.errors import ReproError
+from repro.errors import NotPossibleHere, ReproError
 
 pytestmark = pytest.mark.slow
 
@@ -435,3 +435,41 @@ def test_published_log_intensity_statistics_are_met(tmp_path):
 def test_parts_count_every_sample_once(toy):
     parts = Parts(None, toy.resolve("tiny"))
     assert [parts.count(start) for start in parts.starts] == [5, 5, 5, 2]
+
+
+# ---- sizes that nothing can hold
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"train": "9" * 20}, "samples takes"), ({"width": "9" * 15}, "takes|take")],
+)
+@pytest.mark.parametrize("ask", [build, estimate_seconds])
+def test_a_size_that_no_disk_holds_is_said_and_refused_at_once(toy, tmp_path, ask, settings, said):
+    # To list the shards of so many samples took for ever.
+    spec = toy.resolve("tiny", overrides=settings)
+    spec = spec.model_copy(update={"seconds_per_sample": "toy_generators:numbers"})
+    with pytest.raises(ReproError, match=said):
+        ask(spec, tmp_path / "a.h5")
+    assert not files(tmp_path)
+
+
+def test_a_generator_that_asks_for_more_memory_than_there_is_ends_in_a_sentence(
+    toy_content, load_toy, tmp_path, monkeypatch
+):
+    # It took 22.5 GB, and the system killed it.
+    (tmp_path / "hungry_generators.py").write_text(
+        "import numpy as np\ndef numbers(*arguments):\n    return np.empty(2**44, np.uint8)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    toy_content["generator"] = "hungry_generators:numbers"
+    with pytest.raises(NotPossibleHere, match="memory of this machine is too small"):
+        build(load_toy(toy_content).resolve("tiny"), tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("name", ["os:system", "numpy:zeros", "subprocess:run"])
+def test_only_a_studys_own_functions_are_called(toy_content, load_toy, tmp_path, name):
+    toy_content["generator"] = name
+    with pytest.raises(ReproError, match="no study's"):
+        build(load_toy(toy_content).resolve("tiny"), tmp_path / "a.h5")
+    assert not files(tmp_path)

@@ -1,6 +1,8 @@
+import contextlib
 import errno
 import json
 import os
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,10 +12,14 @@ from repro.errors import ReproError
 from repro.training.state import (
     State,
     claim,
+    finish,
     kept_epoch,
     load_state,
+    read_finished,
     save_epoch,
 )
+
+TRIES = int(os.environ.get("REPRO_TEST_BYTES", "100"))
 
 
 def network(width=3):
@@ -133,3 +139,58 @@ def test_history_is_written_as_a_table_with_every_digit(tmp_path):
     header, first, _ = (tmp_path / "history.csv").read_text().splitlines()
     assert header == "epoch,loss,val_loss,seconds"
     assert [json.loads(cell) for cell in first.split(",")] == list(row(1, 1 / 3).values())
+
+
+def test_weights_stand_under_their_name_only_when_they_are_whole(tmp_path, monkeypatch):
+    # Killed in the midst of writing, a training was resumed with the half that was there.
+    model = network()
+
+    def killed(path):
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model, "save_weights", killed)
+    for stop in (
+        lambda: save_epoch(tmp_path, model, State.of(model, [row(1, 0.5)]), keep="best"),
+        lambda: finish(tmp_path, model, [row(1, 0.5)], "last", "one_by_one"),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            stop()
+        assert not list(tmp_path.glob("*.h5"))
+
+
+SMALL_FILES = {
+    "done.json": ["{}", "[]", '{"weights": "../x", "epoch": 1, "sha256": "", "history": []}'],
+    "configuration.json": ["{}", "null", '{"recipe": {}, "recipe": {}}'],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(name, text) for name, texts in SMALL_FILES.items() for text in texts]
+)
+def test_a_small_file_that_lacks_something_is_named(tmp_path, name, text):
+    # Each of them ended in a traceback with the status of a failed gate.
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ReproError, match=rf"{name} is damaged"):
+        read_finished(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    "history", ["", "{}", "[1]", '[{"epoch": 2}]', '[{"epoch": 1, "loss": "x"}]', "[" * 9999]
+)
+def test_a_state_with_an_odd_history_is_named(tmp_path, history):
+    np.savez(tmp_path / "state.npz", history=np.array(history))
+    with pytest.raises(ReproError, match=r"state\.npz is damaged"):
+        load_state(tmp_path)
+
+
+def test_no_flipped_byte_of_a_state_ends_in_a_riddle(tmp_path):
+    model = network()
+    save_epoch(tmp_path, model, State.of(model, [row(1, 0.5)]), keep="last")
+    whole, draw = (tmp_path / "state.npz").read_bytes(), np.random.default_rng(0)
+    for position in draw.integers(0, len(whole), TRIES):
+        altered = bytearray(whole)
+        altered[position] ^= int(draw.integers(1, 256))
+        (tmp_path / "state.npz").write_bytes(altered)
+        with contextlib.suppress(ReproError):
+            load_state(tmp_path)

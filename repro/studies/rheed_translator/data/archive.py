@@ -10,13 +10,13 @@ import hashlib
 import io
 import os
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from repro.datasets import downloads
+from repro.datasets.npz import UNREADABLE, read_npz
 from repro.errors import ReproError
 from repro.imaging.geometry import resized
 from repro.study import Archive
@@ -28,7 +28,6 @@ URL = (
 FULL_SCALES = (1, 255, 4095, 65535)  # fractions, and cameras of 8, 12 and 16 bits
 ROUNDING = 1e-3  # a fraction may pass 0 or 1 by so much, after resizing with a spline, say
 LEAST_COUNT = 1 / 16  # of full scale: counts that stay below are no counts of so many bits
-DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -174,14 +173,16 @@ def _entries(content: bytes, source: str, wanted: tuple[str, ...]) -> list[np.nd
     if not content.startswith(b"PK"):
         raise ReproError(f"{source} is no .npz: save one with numpy.savez(FILE, images=, stoich=).")
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            if not set(wanted) <= set(archive):
-                raise ReproError(
-                    f"{source} holds {', '.join(archive) or 'nothing'}: an archive of films holds "
-                    "'images' and 'stoich'."
-                )
-            return [np.asarray(archive[name]) for name in wanted]
-    except (*DAMAGE, ValueError) as error:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+        if not set(wanted) <= set(names):
+            raise ReproError(
+                f"{source} holds {', '.join(names) or 'nothing'}: an archive of films holds "
+                "'images' and 'stoich'."
+            )
+        found = read_npz(io.BytesIO(content), wanted)
+        return [found[name] for name in wanted]
+    except UNREADABLE as error:
         if "allow_pickle" in str(error):
             raise ReproError(
                 f"{source} holds pickled objects, which are never loaded: save plain arrays."
