@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -219,8 +219,12 @@ class Parts:
     def claimed(self, sources: str) -> Iterator[None]:
         """Hold the folder for this process alone, for this data set and a generator's sources."""
         with exclusive(self.folder / "lock", f"building {self.folder.stem}"):
-            self._claim(sources)
-            yield
+            try:
+                self._claim(sources)
+                yield
+            finally:
+                if not any(self.folder.glob("shard-*")):
+                    self.remove()  # a refused build leaves nothing
 
     def _claim(self, sources: str) -> None:
         ours = {
@@ -276,7 +280,7 @@ class Parts:
 
     def remove(self) -> None:
         """Delete the shards, and the folder if nothing else lies in it."""
-        for pattern in ("shard-*", "manifest.json*", "lock"):
+        for pattern in ("shard-*", "manifest.json*", ".*.partial", "lock"):
             for path in self.folder.glob(pattern):
                 path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -317,11 +321,18 @@ def _make_shards(
         for start in missing:
             report(parts.make(start))
         return
-    processes = min(workers, len(missing))
+    processes, others = min(workers, len(missing)), set(active_children())
     pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_follow_parent)
     try:
         for shard in as_completed([pool.submit(parts.make, start) for start in missing]):
             report(shard.result())
+    except KeyboardInterrupt:
+        # At once, whatever else is pressed: a shard is written whole or not at all.
+        with _deaf_to_interrupts():
+            for worker in set(active_children()) - others:
+                worker.kill()
+            pool.shutdown(cancel_futures=True)
+        raise
     except BrokenProcessPool:
         raise ReproError(
             "A worker was killed, perhaps for want of memory: run the same command again with "
@@ -329,6 +340,19 @@ def _make_shards(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let Ctrl-C wait, where it would leave workers that nobody ends."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _reporter(

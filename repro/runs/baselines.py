@@ -15,7 +15,7 @@ from repro.evaluation.gates import GateResult, check_gates
 from repro.evaluation.outcomes import Outcome, judge
 from repro.evaluation.power import Power, power
 from repro.evaluation.records import Carried, Record, read_record, write_record
-from repro.evaluation.regression import differences_beyond_code
+from repro.evaluation.regression import compare, differences_beyond_code
 from repro.files import (
     changing_folder,
     exclusive,
@@ -59,7 +59,8 @@ def accept(folders: list[Path], results: Path, reason: str | None = None) -> lis
         If a folder has no record or lacks figures, the record is of a run that failed, two folders
         have the same name, the reason is empty, or a file cannot be written: nothing changes then.
     GateFailed
-        If a record fails a gate of its study and no reason is given.
+        If a record fails a gate of its study, or is worse than the baseline record of its name, and
+        no reason is given.
     """
     if reason is not None and not reason.strip():
         raise ReproError("The reason for accepting is empty: say why the failed gate is no fault.")
@@ -74,6 +75,7 @@ def accept(folders: list[Path], results: Path, reason: str | None = None) -> lis
         records[name] = record.model_copy(update={"accepted_because": reason or ""})
     if reason is None:
         _refuse_failing(check_baselines(results, records))
+        _refuse_regressions(results / RECORDS, records)
     with _changing(results, records) as made:
         for name, folder in named.items():
             shutil.rmtree(made / name, ignore_errors=True)
@@ -131,6 +133,19 @@ def _refuse_failing(checked: list[GateResult]) -> None:
             f"{first.gate.record} fails the gate {first.gate.id} ({first.said}){more}: "
             f"find out why, or accept it with --reason TEXT."
         )
+
+
+def _refuse_regressions(folder: Path, records: Mapping[str, Record]) -> None:
+    for name, record in records.items():
+        before = folder / name / RECORD_FILE
+        if not before.is_file():
+            continue
+        comparison = compare(read_record(before), record, accept_gain="it takes that one's place")
+        if comparison.status == "failed":
+            raise GateFailed(
+                f"{name} is worse than the baseline record of that name (`repro compare` says in "
+                "what): find out why, or accept it with --reason TEXT."
+            )
 
 
 def check_baselines(

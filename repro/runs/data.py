@@ -19,7 +19,7 @@ from repro.display import SILENT, Display
 from repro.errors import ReproError
 from repro.files import make_folder, write_text
 from repro.runs.choices import Choices
-from repro.runs.folder import BUILD_TIME_FILE, DATA_FILE, SOURCE_FILE
+from repro.runs.folder import BUILD_TIME_FILE, DATA_FILE, SOURCE_FILE, read_build_time
 from repro.study import Archive, Study
 from repro.training.world import ALONE, World
 
@@ -266,7 +266,7 @@ def _build_once(study: Study, choices: Choices, own: Path, workers: int, display
     if own.exists():
         return
     start, taken = time.perf_counter(), own.parent / BUILD_TIME_FILE
-    before = float(taken.read_text()) if taken.exists() else 0.0  # of a build that was stopped
+    before = read_build_time(own.parent) or 0.0  # of a build that was stopped
     try:
         build_data(study, choices, own, workers, display)
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,7 +192,32 @@ def claim_code(out: Path, seed: int, code: dict[str, str]) -> None:
 def read_code(out: Path, seed: int) -> dict[str, str] | None:
     """Return the hash of every file of the code that trains a seed; None if it is not known."""
     path = seed_folder(out, seed) / CODE_FILE
-    return read_json(path, "put back a copy") if path.exists() else None
+    if not path.exists():
+        return None
+    found = read_json(path, "put back a copy")
+    if not isinstance(found, dict):
+        raise ReproError(f"{path} is damaged (no list of files): put back a copy.")
+    return found
+
+
+def read_build_time(out: Path) -> float | None:
+    """Return how long the data set of a run took to build [s]; None if that is not known.
+
+    Raises
+    ------
+    ReproError
+        If the file is damaged.
+    """
+    path = out / BUILD_TIME_FILE
+    if not path.exists():
+        return None
+    try:
+        seconds = float(path.read_text(encoding="utf-8"))
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ReproError(f"{path} holds no time: delete it; it only tells how long a build took.")
+    return seconds
 
 
 def refuse_other_code(

@@ -27,7 +27,7 @@ from repro.evaluation.records import (
     write_record,
 )
 from repro.evaluation.resampling import average
-from repro.runs.folder import BUILD_TIME_FILE, RECORD_FILE
+from repro.runs.folder import RECORD_FILE, read_build_time
 from repro.study import History, Task
 from repro.training.ways import ONE_BY_ONE, WAYS, default_way
 
@@ -260,9 +260,9 @@ def thinned(columns: History) -> History:
 def timings(run: Run, curves: Curves, evaluation_seconds: float | None) -> dict[str, Timing]:
     """Return wall time [s] and rate [samples/s] of each stage, resumed parts included."""
     spec, stages = run.judged.spec, {}
-    built = run.folder / BUILD_TIME_FILE
-    if run.source is None and built.exists():
-        stages["data"] = _timing(float(built.read_text()), spec.n_samples)
+    built = read_build_time(run.folder)
+    if run.source is None and built is not None:
+        stages["data"] = _timing(built, spec.n_samples)
     trainings: dict[str, list[float]] = {}
     for task in run.tasks.values():
         seeds = curves[task.name].values()

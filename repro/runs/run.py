@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -204,9 +205,9 @@ class Run:
         from repro.training.state import CONFIGURATION
 
         folder = self.network_folder(seed, task.name)
-        trained_on = read_json(folder / CONFIGURATION, "train there first")["configuration"]
-        trained_on = trained_on[WEIGHTS_NEEDED]
-        changed = [n for n in task.needs if weights_hash(models[n]) != trained_on[n]]
+        settings = read_json(folder / CONFIGURATION, "train there first", ["configuration"])
+        trained_on = settings["configuration"].get(WEIGHTS_NEEDED, {})
+        changed = [n for n in task.needs if weights_hash(models[n]) != trained_on.get(n)]
         if changed:
             raise ReproError(
                 f"{folder} was trained on another network {changed[0]} than the one beside it: "
@@ -218,17 +219,23 @@ class Run:
         path = self.network_folder(seed, task) / "history.csv"
         if not path.exists():
             return {}
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                header, *rows = csv.reader(file, strict=True)
+            columns = zip(*([_finite(cell) for cell in row] for row in rows), strict=True)
+            return dict(zip(header, map(list, columns), strict=True)) if rows else {}
+        except (ValueError, csv.Error):
+            raise ReproError(
+                f"{path} is damaged: give the command that trains again, which writes it anew."
+            ) from None
 
     def ways(self) -> list[str]:
         """Return how the steps of the finished trainings were taken, each way once."""
-        from repro.training.state import DONE
+        from repro.training.state import DONE, read_finished
         from repro.training.ways import ONE_BY_ONE
 
         folders = [self.network_folder(seed, task) for seed in self.seeds for task in self.tasks]
-        done = [read_json(f / DONE, "train again") for f in folders if (f / DONE).exists()]
+        done = [read_finished(folder, DONE) for folder in folders if (folder / DONE).exists()]
         return sorted({finished.get("steps", ONE_BY_ONE) for finished in done})
 
 
@@ -258,6 +265,13 @@ def chosen(tasks: list[Task], names: Collection[str]) -> list[Task]:
         if task.name in wanted or any(fnmatchcase(task.name, name) for name in names):
             wanted |= {task.name, *task.needs}
     return [task for task in tasks if task.name in wanted]
+
+
+def _finite(cell: str) -> float:
+    number = float(cell)
+    if not math.isfinite(number):
+        raise ValueError(f"{cell} is not finite")
+    return number
 
 
 def weights_hash(model: keras.Model) -> str:

@@ -1,9 +1,11 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import psutil
@@ -150,6 +152,47 @@ def test_interrupted_build_goes_on(toy, half_built, tmp_path):
     build(toy.resolve("tiny"), half_built, progress=lambda done, _: calls.append(done))
     assert calls == [10, 15, 17]
     assert checksum(half_built) == checksum(build(toy.resolve("tiny"), tmp_path / "b.h5"))
+
+
+SLOW = """
+import sys
+from repro.datasets.build import build
+from repro.datasets.spec import load_spec
+if __name__ == "__main__":
+    spec = load_spec("toy").resolve("small", overrides={"delay": 20.0})
+    print("ready", flush=True)
+    build(spec, sys.argv[1], workers=2)
+"""
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05, 0.3])
+def test_ctrl_c_pressed_twice_ends_a_build_and_its_workers(tmp_path, toy, generators_folder, pause):
+    # The second one broke the waiting for the workers, and nobody ended them: it hung.
+    (tmp_path / "slow.py").write_text(SLOW)
+    path = os.pathsep.join([str(generators_folder), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, tmp_path / "slow.py", tmp_path / "a.h5"]
+    variables = {**os.environ, "PYTHONPATH": path}
+    with subprocess.Popen(
+        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as ran:  # fmt: skip
+        ran.stdout.readline()
+        while len(workers := psutil.Process(ran.pid).children(recursive=True)) < 3:
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.killpg(ran.pid, signal.SIGINT)
+        time.sleep(pause)
+        os.killpg(ran.pid, signal.SIGINT)
+        assert ran.wait(timeout=10) != 0
+    time.sleep(0.5)
+    assert all(has_ended(worker.pid) for worker in workers)
+
+
+def test_a_refused_build_leaves_nothing(toy, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 0))
+    with pytest.raises(ReproError, match=r"0\.00 GB free"):
+        build(toy.resolve("tiny"), tmp_path / "a.h5")
+    assert not files(tmp_path)
 
 
 def test_interrupted_workers_stop_soon(toy, tmp_path):

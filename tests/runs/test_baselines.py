@@ -170,6 +170,29 @@ def test_accept_refuses_a_record_that_fails_a_gate_of_its_own(baselines, tmp_pat
     assert sorted(path.name for path in baselines.iterdir()) == ["records"]
 
 
+def test_accept_refuses_what_is_worse_than_the_baseline_record_of_its_name(
+    results_folder, tmp_path
+):
+    # No gate asks for this metric: a run that was far worse replaced the good one.
+    shutil.copytree(RECORDS / "mamba-faithful-desk", tmp_path / "new" / "mamba-faithful-desk")
+    path = tmp_path / "new" / "mamba-faithful-desk" / "record.json"
+    record = read_record(path)
+    worse = {
+        name: metric.model_copy(update={"values": {s: 10 * v for s, v in metric.values.items()}})
+        for name, metric in record.metrics.items()
+        if metric.better == "lower"
+    }
+    write_record(record.model_copy(update={"metrics": record.metrics | worse}), path)
+    before = content_of(results_folder)
+    with pytest.raises(GateFailed):
+        results.accept([path.parent], results_folder)
+    with pytest.raises(GateFailed, match="worse than the baseline"):
+        results._refuse_regressions(
+            results_folder / "records", {"mamba-faithful-desk": read_record(path)}
+        )
+    assert content_of(results_folder) == before
+
+
 def test_a_reason_to_accept_a_record_all_the_same_stays_in_it(tmp_path):
     shutil.copy(ROOT / "README.md", tmp_path)
     run, target = run_with_error(tmp_path, 0.2), tmp_path / "results"
