@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from urllib.parse import quote
 
 import numpy as np
 
@@ -84,13 +85,18 @@ def _as_text(value: object) -> str:
 def _file_object(dataset: Dataset) -> dict:
     return {
         "@type": "cr:FileObject",
-        "@id": dataset.path.name,
+        "@id": _identifier(dataset),
         "name": dataset.path.name,
-        "contentUrl": dataset.path.name,
+        "contentUrl": _identifier(dataset),
         "contentSize": f"{dataset.path.stat().st_size} B",
         "encodingFormat": HDF5,
         "sha256": sha256(dataset.path),
     }
+
+
+def _identifier(dataset: Dataset) -> str:
+    """Return a file's name as a URL may hold it."""
+    return quote(dataset.path.name)
 
 
 def _splits() -> dict:
@@ -149,7 +155,7 @@ def _field(
         "name": name,
         "description": description,
         "dataType": _data_type(dtype),
-        "source": {"fileObject": {"@id": dataset.path.name}, "extract": {"column": name}},
+        "source": {"fileObject": {"@id": _identifier(dataset)}, "extract": {"column": name}},
     }
     if shape:
         field |= {"isArray": True, "arrayShape": ",".join(map(str, shape))}

@@ -32,7 +32,7 @@ class Paper(BaseModel):
     authors: list[str]
     venue: str
     year: int
-    url: str | None = None
+    url: str | None = Field(None, pattern=r"^https?://\S+$")  # it becomes a link
 
 
 @dataclass(frozen=True)

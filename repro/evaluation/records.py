@@ -19,7 +19,13 @@ from repro.training.ways import ONE_BY_ONE
 SCHEMA_VERSION = 2
 SEAL = "seal"  # the entry of a record's file that stands for all others
 MAKE_AGAIN = "make the record again with 'repro evaluate'"
-ABSOLUTE_PATH = re.compile(r"(?<![^\s='\"(,\[])(?:/|~/|[A-Za-z]:\\)(?:[\w.@+-]+[/\\])+([\w.@+-]*)")
+# Of a path that is not quoted nobody knows where its last part ends: at a space, we say.
+_END = r"=/\\'\"<>|:;(){}\[\]"
+_NAME = rf"[^\s,{_END}](?:[^\n{_END}]*[^\s{_END}])?"
+ABSOLUTE_PATH = re.compile(
+    r"(?<![^\s='\"(,\[{:;<|`])(?:file://[\w.-]*)?(?:/|~[\w.-]*/|[A-Za-z]:[/\\]|\\\\)"
+    rf"(?:{_NAME}[/\\]+)+([^\s,{_END}]*)"
+)
 
 Seed = Annotated[str, Field(pattern=r"^\d+$")]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how one begins in a spreadsheet
 MISSING = "–"
 ROUNDING = 1e-12  # relative; values of several seeds that differ by less are the same
 
@@ -201,3 +202,8 @@ def unbroken(text: str) -> str:
 def breakable(key: str) -> Markup:
     """Let a key break after a slash or underscore, and nowhere else."""
     return Markup(re.sub(r"([/_]+)(?=.)", r"\1<wbr>", str(escape(key))))
+
+
+def spreadsheet_text(text: str) -> str:
+    """Return a text for a table's cell; one that would be taken for a formula gets a quote."""
+    return f"'{text}" if text.startswith(FORMULA) else text

@@ -15,6 +15,7 @@ from repro.datasets.emd import Axis, write_arrays
 from repro.display import SILENT, Display
 from repro.errors import ReproError
 from repro.files import make_folder, replacing
+from repro.reporting.formatting import spreadsheet_text
 from repro.runs.folder import run_files_of
 from repro.study import Applied, Quantity, get_study
 
@@ -153,6 +154,8 @@ def _columns(quantities: dict[str, Quantity]) -> Iterator[tuple[str, np.ndarray]
 
 def _cell(value: Any) -> str:
     """Return a value with the digits that its type holds, and no more."""
+    if isinstance(value, str):
+        return spreadsheet_text(value)
     is_unknown = isinstance(value, np.floating) and np.isnan(value)
     return "" if is_unknown else str(value)
 

@@ -47,6 +47,16 @@ def test_description_agrees_with_the_file(spec, dataset):
         assert fields[name]["description"].endswith(f"[{spec.variables[name].unit}]")
 
 
+def test_a_file_with_an_odd_name_has_an_identifier_that_a_url_may_hold(spec, tmp_path):
+    dataset = Dataset.open(build(spec, tmp_path / "März 2, {x}#1.h5"))
+    description = croissant(spec, dataset)
+    (file,) = description["distribution"]
+    assert file["@id"] == file["contentUrl"] == "M%C3%A4rz%202%2C%20%7Bx%7D%231.h5"
+    assert file["name"] == dataset.path.name
+    used = {f["source"]["fileObject"]["@id"] for f in description["recordSet"][1]["field"]}
+    assert used == {file["@id"]}
+
+
 def test_description_tells_limits_and_deviations(spec):
     told = croissant(spec)["rai:dataLimitations"]
     assert {*spec.card.limitations, *spec.card.deviations} == set(told)

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 import repro.studies
 from repro.errors import ReproError
-from repro.evaluation.claims import load_claims
+from repro.evaluation.claims import Paper, load_claims
 
 CLAIM_FILES = sorted(Path(repro.studies.__path__[0]).glob("*/claims.yaml"))
 PAPER = {"title": "T", "authors": ["A"], "venue": "V", "year": 2024}
@@ -78,6 +78,19 @@ def test_a_number_must_say_which_way_is_better(tmp_path):
 def test_a_claim_id_used_twice_is_refused(tmp_path):
     with pytest.raises(ReproError, match="mae is used 2 times"):
         load_claims(write(tmp_path / "claims.yaml", [NUMBER, NUMBER]))
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "data:text/html,x", "https://a b"])
+def test_what_is_no_address_of_a_page_becomes_no_link(url):
+    with pytest.raises(ValidationError, match="url"):
+        Paper.model_validate(PAPER | {"url": url})
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    # The second `reported` counted, and nobody saw the first.
+    (tmp_path / "claims.yaml").write_text("claims:\n- id: a\n  reported: 1\n  reported: 2\n")
+    with pytest.raises(ReproError, match="'reported' stands twice"):
+        load_claims(tmp_path / "claims.yaml")
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "a: [", "paper: {}\nclaims: []", "\x00"])

@@ -96,6 +96,14 @@ def test_no_absolute_path_gets_into_a_record(make_record, tmp_path):
         ("cannot read '/home/ann/a.h5'", "cannot read 'a.h5'"),
         (r"C:\Users\ann\a.h5", "a.h5"),
         ("/home/ann/", "."),
+        ("/home/ann b/my data/a.h5", "a.h5"),
+        ("--data='/home/ann b/my data.h5'", "--data='my data.h5'"),
+        ("file:///home/ann/a.h5", "a.h5"),
+        ("file://host/home/ann/a.h5", "a.h5"),
+        ("{/home/ann/a.h5}", "{a.h5}"),
+        ("in:/home/änn, 2/a.h5;/srv/b/c", "in:a.h5;c"),
+        ("~ann/x/a.h5", "a.h5"),
+        (r"\\host\share\ann\a.h5", "a.h5"),
     ],
 )
 def test_only_absolute_paths_are_cut(text, kept):

@@ -103,6 +103,15 @@ def test_a_value_that_is_not_known_is_an_empty_cell(tmp_path):
     assert (tmp_path / "a.csv").read_text(encoding="utf-8").split() == ["depth", "[Å]", "0.1", '""']
 
 
+@pytest.mark.parametrize("name", ['=HYPERLINK("x")', "+1", "-1", "@a", "\tx"])
+def test_a_name_that_a_spreadsheet_would_run_gets_a_quote(tmp_path, name):
+    values = {"file": np.array([name, "a.png"]), "depth": np.array([-1.5, 2.0])}
+    write_table({n: Quantity(v, "", "Told.") for n, v in values.items()}, tmp_path / "a.csv")
+    rows = rows_of(tmp_path / "a.csv")
+    assert [row["file"] for row in rows] == [f"'{name}", "a.png"]
+    assert [row["depth"] for row in rows] == ["-1.5", "2.0"], "a number is none"
+
+
 def test_maps_go_into_hdf5_and_into_no_table(tmp_path):
     with pytest.raises(ReproError, match=r"\.h5"):
         write_table(MAP, tmp_path / "a.csv")

@@ -158,6 +158,15 @@ class Simulation:
                 "The share of steps, the decay and the range of fractions lie within 0 and 1."
             )
 
+        probe = 2 * abs(self.defocus) * self.semiangle / 1000
+        if probe > min(self.crystal.size):
+            raise ReproError(
+                f"With defocus {self.defocus:g} Å and semiangle {self.semiangle:g} mrad the probe "
+                f"enters as a disc of {probe:.3g} Å, wider than the cell's "
+                f"{min(self.crystal.size):.3g} Å, and meets itself: give less of either, or more "
+                "n_tiles, n_substrate and n_film."
+            )
+
     @cached_property
     def cells(self) -> tuple[int, ...]:
         """The thicknesses in whole cells."""

@@ -398,6 +398,7 @@ def test_the_time_of_a_sample_grows_with_its_lines(least_seconds):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"defocus": 1000.0}, r"a disc of 60 Å, wider than the cell's 1\d\.?\d* Å"),
         ({"semiangle": 58.0}, r"grid of 96 by 80 points .* 61\.8 mrad, too little .* 58 mrad"),
         ({"k_max": 1.7}, r"detector reaches to 1\.7 Å⁻¹, but the grid of 96 by 80 .* 1\.668 Å⁻¹"),
         ({"thicknesses": [8.0, 15.62]}, r"8\.0 Å is no whole number of cells of two slices"),

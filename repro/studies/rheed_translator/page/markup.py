@@ -13,6 +13,7 @@ from importlib.resources import files
 
 import numpy as np
 
+from repro.reporting.formatting import spreadsheet_text
 from repro.studies.rheed_translator.page.predict import (
     DEMONSTRATION,
     SIMULATED,
@@ -254,7 +255,8 @@ def csv_text(rows: list[Row]) -> str:
             read = row.reading
             values = (read.stoichiometry, read.low, read.high)
             numbers = (*(f"{value:.3f}" for value in values), "yes" if read.is_doubtful else "no")
-        writer.writerow([row.name, *numbers, row.remark, row.error])
+        name, remark, error = map(spreadsheet_text, (row.name, row.remark, row.error))
+        writer.writerow([name, *numbers, remark, error])
     return text.getvalue()
 
 

@@ -28,12 +28,16 @@ THEME = {
     "borderColor": "line",
     "linkColor": "accent",
 }
-OPTIONS = {
+OPTIONS = {  # they outrank those of the user's own Streamlit
     "browser.gatherUsageStats": False,
+    "browser.serverAddress": "localhost",
     "client.showErrorDetails": "none",
     "client.toolbarMode": "minimal",
     "logger.level": "warning",
     "server.address": ADDRESS,
+    "server.baseUrlPath": "",
+    "server.enableCORS": True,
+    "server.enableXsrfProtection": True,
     "server.fileWatcherType": "none",
     "server.headless": True,
     "server.maxUploadSize": 200,  # [MB]

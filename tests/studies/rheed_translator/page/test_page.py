@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,40 @@ def address(server: subprocess.Popen) -> str:
     found = re.search(r"http://127\.0\.0\.1:\d+", line)
     assert found, line + server.stderr.read()
     return found[0]
+
+
+def test_the_users_own_streamlit_does_not_move_the_page(tmp_path, monkeypatch):
+    # With baseUrlPath in ~/.streamlit/config.toml the printed address answered 404.
+    pytest.importorskip("streamlit", reason="streamlit is not installed")
+    (tmp_path / ".streamlit").mkdir()
+    settings = '[server]\nbaseUrlPath = "lab"\nenableCORS = false\nenableXsrfProtection = false\n'
+    (tmp_path / ".streamlit" / "config.toml").write_text(settings)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    server = start("real")
+    try:
+        with urllib.request.urlopen(address(server), timeout=10) as answer:
+            assert answer.status == 200
+    finally:
+        server.kill()
+        server.communicate()
+
+
+@pytest.mark.parametrize(
+    ("origin", "may_talk"),
+    [("http://localhost:9000", True), ("http://127.0.0.1:9", True), ("http://evil.example", False)],
+)
+def test_a_tunnel_by_another_port_may_talk_and_a_foreign_site_may_not(served, origin, may_talk):
+    host = served.removeprefix("http://")
+    request = (
+        f"GET /_stcore/stream HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: streamlit\r\n\r\n"
+    )
+    name, _, port = host.partition(":")
+    with socket.create_connection((name, int(port)), timeout=20) as connection:
+        connection.sendall(request.encode())
+        status = connection.recv(64).split()[1]
+    assert (status == b"101") == may_talk
 
 
 @pytest.fixture(scope="module", params=["real"])
