@@ -108,14 +108,33 @@ def write_arrays(
         array["data"] = file[name]  # a hard link
         array["data"].attrs["units"] = units[name]
         for number, axis in enumerate(its_axes):
-            dimension = array.create_dataset(f"dim{number}", data=axis.values)
+            dimension = array.create_dataset(f"dim{number}", data=_stored(axis.values))
             dimension.attrs["name"] = axis.name
             dimension.attrs["units"] = axis.unit
+        _add_nexus(array, its_axes)
+    root.attrs["NX_class"] = "NXentry"
+    root.attrs["default"] = next(iter(axes))
+    file.attrs["default"] = ROOT
+
+
+def _add_nexus(array: h5py.Group, axes: list[Axis]) -> None:
+    """Say what is plotted against what, as viewers of NeXus files ask for it (NXdata)."""
+    array.attrs["NX_class"] = "NXdata"
+    array.attrs["signal"] = "data"
+    names = [f"dim{number}" for number in range(len(axes))]
+    array.attrs["axes"] = np.array(names, h5py.string_dtype("ascii", len(names[0])))
+    for name, axis in zip(names, axes, strict=True):
+        array[name].attrs["long_name"] = f"{axis.name} [{axis.unit}]" if axis.unit else axis.name
+
+
+def _stored(values: np.ndarray) -> np.ndarray:
+    """Return an axis as EMD keeps it: a single place has no step, and gets one."""
+    return np.append(values, values + 1) if len(values) == 1 else values
 
 
 def stored_bytes(axes: dict[str, list[Axis]]) -> int:
     """Return the size of the coordinates [bytes]."""
-    return sum(axis.values.nbytes for its_axes in axes.values() for axis in its_axes)
+    return sum(_stored(axis.values).nbytes for its_axes in axes.values() for axis in its_axes)
 
 
 def _add_node(parent: h5py.Group, name: str, group_type: str, python_class: str) -> h5py.Group:

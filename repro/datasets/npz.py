@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path
+from tokenize import TokenError
 from typing import BinaryIO
 
 import numpy as np
@@ -19,6 +20,7 @@ from repro.errors import NotPossibleHere
 UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, ValueError, TypeError),
     *(SyntaxError, RuntimeError, NotImplementedError, OverflowError, struct.error, MemoryError),
+    TokenError,  # of a header
 )
 HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,

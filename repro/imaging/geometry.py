@@ -102,3 +102,14 @@ def _turning(height: int, width: int, degrees: np.ndarray) -> csr_array:
 def _from_centre(n: int) -> np.ndarray:
     """Return how far each of n pixels in a row is from their middle, ``(n,)`` [pixels]."""
     return np.arange(n) - (n - 1) / 2
+
+
+def pixel_axes(parameters: dict) -> dict[str, tuple[np.ndarray, str]]:
+    """Return values and unit of the axes ``y`` (down) and ``x`` of images, counted in pixels.
+
+    Parameters
+    ----------
+    parameters : dict
+        A data spec's, with ``height`` and ``width`` [pixel].
+    """
+    return {name: (np.arange(parameters[n]), "px") for name, n in (("y", "height"), ("x", "width"))}

@@ -86,10 +86,12 @@ def test_tree_has_the_attributes_of_emd_1_0(path, spec):
             "UUID": str(uuid.uuid5(uuid.NAMESPACE_OID, spec.fingerprint))
         }
         root = file[emd.ROOT]
-        assert dict(root.attrs) == {"emd_group_type": "root", "python_class": "Root"}
+        emd_root = {"emd_group_type": "root", "python_class": "Root"}
+        assert dict(root.attrs) == emd_root | {"NX_class": "NXentry", "default": "x"}
         assert set(root) == {"constant", "index", "x"}
         for name, dimensions in [("x", 2), ("constant", 2), ("index", 1)]:
-            assert dict(root[name].attrs) == {"emd_group_type": "array", "python_class": "Array"}
+            emd_array = {"emd_group_type": "array", "python_class": "Array"}
+            assert emd_array.items() <= dict(root[name].attrs).items()
             assert set(root[name]) == {"data", *(f"dim{i}" for i in range(dimensions))}
 
 
@@ -101,6 +103,34 @@ HEADER = {
     "authoring_program": "repro",
     "authoring_user": "",
 }
+
+
+def test_a_viewer_of_nexus_files_is_led_to_a_signal_with_axes_and_units(path):
+    with h5py.File(path) as file:
+        entry = file[file.attrs["default"]]
+        group = entry[entry.attrs["default"]]
+        assert (entry.attrs["NX_class"], group.attrs["NX_class"]) == ("NXentry", "NXdata")
+        signal, axes = group[group.attrs["signal"]], [group[n] for n in group.attrs["axes"]]
+        assert [axis.shape for axis in axes] == [(n,) for n in signal.shape]
+        assert signal.attrs["units"] == "Å"
+        assert [axis.attrs["long_name"] for axis in axes] == ["sample", "place [Å⁻¹]"]
+
+
+def test_an_axis_of_one_entry_has_a_step(load_described, tmp_path):
+    # Its step is a mean over no difference: HyperSpy showed a scale that is not a number.
+    spec = load_described(x=["place"], constant=["depth"], index=[])
+    one = spec.model_copy(update={"counts": {"train": 1, "validation": 0, "test": 0}})
+    with h5py.File(build(one, tmp_path / "one.h5")) as file:
+        samples = file[f"{emd.ROOT}/x/dim0"][()]
+        assert np.diff(samples).mean() == 1.0
+    emdfile = pytest.importorskip("emdfile", reason="emdfile, the readers' side, is not installed")
+    array = emdfile.read(tmp_path / "one.h5", emdpath=f"{emd.ROOT}/x")
+    assert [len(values) for values in array.dims] == list(array.data.shape)
+
+
+@pytest.mark.parametrize("name", [name for name in spec_names() if name != "ws2_published"])
+def test_every_data_spec_names_axes_so_that_other_programs_find_the_data(name):
+    assert any(variable.axes for variable in load_spec(name).variables.values())
 
 
 def test_data_in_the_tree_are_those_of_the_top_level(path):

@@ -1,10 +1,19 @@
+import contextlib
 import json
 import math
+import os
+import subprocess
+import sys
+import time
 
+import numpy as np
 import pytest
 
 from repro.errors import ReproError
 from repro.evaluation.records import read_record, seal_of, without_paths, write_record
+
+KILLS = int(os.environ.get("REPRO_TEST_KILLS", "3"))
+TRIES = int(os.environ.get("REPRO_TEST_BYTES", "200"))
 
 
 def test_a_record_comes_back_as_it_was_written(make_record, tmp_path):
@@ -167,3 +176,39 @@ def test_a_missing_record_and_a_folder_are_named(tmp_path):
     for path in (tmp_path / "record.json", tmp_path):
         with pytest.raises(ReproError, match="cannot be read"):
             read_record(path)
+
+
+WRITE_OFTEN = """
+import sys
+from pathlib import Path
+from repro.evaluation.records import read_record, write_record
+path = Path(sys.argv[1])
+record = read_record(path)
+print(flush=True)
+while True:
+    for reason in ("One.", "Two."):
+        write_record(record.model_copy(update={"accepted_because": reason}), path)
+"""
+
+
+def test_a_record_is_the_old_or_the_new_one_whenever_its_writer_is_killed(make_record, tmp_path):
+    path = write_record(make_record({"mae": [0.1]}), tmp_path / "record.json")
+    for pause in np.random.default_rng(0).uniform(0.0, 0.3, KILLS):
+        command = [sys.executable, "-c", WRITE_OFTEN, path]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+            writer.stdout.readline()
+            time.sleep(pause)
+            writer.kill()
+        assert read_record(path).accepted_because in ("", "One.", "Two.")
+
+
+def test_no_flipped_byte_of_a_record_is_believed_or_ends_in_a_riddle(make_record, tmp_path):
+    record = make_record({"mae": [0.1]}, curves={"real": {"0": {"loss": [0.2, 0.1]}}})
+    path = write_record(record, tmp_path / "record.json")
+    whole, draw = path.read_bytes(), np.random.default_rng(0)
+    for position in draw.integers(0, len(whole), TRIES):
+        altered = bytearray(whole)
+        altered[position] ^= int(draw.integers(1, 256))
+        path.write_bytes(altered)
+        with contextlib.suppress(ReproError):
+            assert read_record(path) == record

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -18,6 +23,8 @@ from repro.runs.merging import merge
 from repro.runs.merging_records import merge_records
 
 pytestmark = pytest.mark.slow
+
+KILLS = int(os.environ.get("REPRO_TEST_KILLS", "3"))
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +223,34 @@ def test_figures_stay_those_of_the_first_seed_however_often_records_are_merged(r
     merged = merge_records([tmp_path / "two", third], tmp_path / "three")
     assert merged.seeds == [0, 1, 2]
     assert all(f.caption.endswith(" Of seed 0 alone.") for f in merged.figures.values())
+
+
+MERGE_OFTEN = """
+import shutil, sys
+from pathlib import Path
+from repro.runs.merging_records import merge_records
+out, *folders = map(Path, sys.argv[1:])
+print(flush=True)
+while True:
+    merge_records(folders, out)
+    out.rename(out.with_name("last"))
+    shutil.rmtree(out.with_name("last"))
+"""
+
+
+def test_a_merged_record_is_whole_or_not_there_whenever_the_merge_is_killed(records, tmp_path):
+    out = tmp_path / "out" / "run"
+    out.parent.mkdir()
+    command = [sys.executable, "-c", MERGE_OFTEN, out, *records]
+    for pause in np.random.default_rng(0).uniform(0.0, 0.2, KILLS):
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as merger:
+            merger.stdout.readline()
+            time.sleep(pause)
+            merger.kill()
+        shutil.rmtree(tmp_path / "out" / "last", ignore_errors=True)  # of this test's own
+        if out.exists():
+            figures = read_record(out / "record.json").figures.values()
+            assert all((out / figure.file).is_file() for figure in figures)
+            shutil.rmtree(out)
+    merge_records(records, out)
+    assert [path.name for path in out.parent.iterdir()] == ["run"], "what was left goes"

@@ -419,3 +419,26 @@ def films(start: int, stop: int, seed: int, parameters: dict) -> dict[str, np.nd
         **structures,
         "n_cells": film.n_cells - n_missing,
     }
+
+
+def axes(parameters: dict) -> dict[str, tuple[np.ndarray, str]]:
+    """Return values and unit of the axes of the variables.
+
+    Parameters
+    ----------
+    parameters : dict
+        Those of the data spec.
+
+    Returns
+    -------
+    dict
+        By name: ``rod`` (4 k + h), ``l``, ``cell`` (from the dummy cell up), ``atom`` (A, B, O1,
+        O2, O3), ``interface_cell`` (from below).
+    """
+    return {
+        "rod": (np.arange(len(ROD_H)), ""),
+        "l": (L, "2π/3.905 Å"),
+        "cell": (np.arange(parameters["n_layers"] + 1), ""),
+        "atom": (np.arange(len(SITES)), ""),
+        "interface_cell": (np.arange(N_INTERMIXED), ""),
+    }

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from repro.datasets.npz import UNREADABLE
 from repro.errors import ReproError
 from repro.studies.rheed_translator.page.colours import intensity_of_colours
 
@@ -229,7 +230,7 @@ def _npy_array(
     try:
         read_header = NPY_HEADERS[np.lib.format.read_magic(file)]
         shape, fortran_order, dtype = read_header(file)
-    except (ValueError, KeyError, EOFError) as error:
+    except UNREADABLE as error:
         raise ReproError(f"{name}: its npy header is damaged; save it again.") from error
     if dtype.hasobject:
         raise ReproError(

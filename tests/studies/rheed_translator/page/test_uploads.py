@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import pickle
 import struct
 import zlib
@@ -16,6 +18,8 @@ from PIL import Image
 from repro.errors import ReproError
 from repro.studies.rheed_translator.page.colours import MAPS
 from repro.studies.rheed_translator.page.uploads import LARGEST, read_stack, read_upload, region
+
+TRIES = int(os.environ.get("REPRO_TEST_BYTES", "60"))
 
 
 def pattern(height: int = 64, width: int = 96) -> np.ndarray:
@@ -374,3 +378,25 @@ def test_numbers_of_8_bits_may_be_curved_and_those_of_a_camera_are_not():
     }
     for name, (content, is_linear) in kinds.items():
         assert read_upload(name, content).is_linear == is_linear, name
+
+
+FUZZED = {
+    "film.png": picture(integers(np.uint16)),
+    "film.jpg": picture(integers(np.uint8), "JPEG"),
+    "film.tif": tif(integers(np.uint16)),
+    "deflated.tif": tif(PATTERN, compression="zlib"),
+    "big.tif": tif(integers(np.uint8), bigtiff=True),
+    "film.npy": npy(PATTERN),
+}
+
+
+@pytest.mark.parametrize("name", FUZZED)
+def test_a_flipped_byte_of_a_file_ends_in_an_image_or_in_a_sentence(name):
+    whole, draw = FUZZED[name], np.random.default_rng(0)
+    # Headers, which say how all else is read, are short: every other flip is among them.
+    for ends in [300, len(whole)] * (TRIES // 2):
+        altered = bytearray(whole)
+        altered[int(draw.integers(0, min(ends, len(whole))))] ^= int(draw.integers(1, 256))
+        for read in (read_upload, read_stack):
+            with contextlib.suppress(ReproError):
+                read(name, bytes(altered))
