@@ -366,6 +366,25 @@ def test_a_seed_under_the_name_of_another_is_refused(copied):
     assert "seed-7/run.json is of seed 0" in refused("evaluate", copied, "--quiet")
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("data.seconds", "soon"),
+        ("data.seconds", "nan"),
+        ("seed-1/networks/stiffness/done.json", "{}"),
+        ("seed-1/networks/stiffness/configuration.json", '{"recipe": {}}'),
+        ("seed-1/networks/stiffness/history.csv", "epoch,loss\n1,0.1,0.2\n"),
+        ("seed-1/networks/stiffness/history.csv", "epoch,loss\n1,nan\n"),
+        ("seed-1/networks/stiffness/history.csv", ""),
+        ("seed-1/run.json", "[]"),
+    ],
+)
+def test_a_small_file_of_a_run_that_is_damaged_is_named(copied, file, content):
+    # Each of them ended in a traceback with the status of a failed gate.
+    (copied / file).write_text(content, encoding="utf-8")
+    assert Path(file).name in refused("evaluate", copied, "--quiet")
+
+
 def test_a_damaged_run_file_is_named(copied):
     (copied / "seed-1" / "run.json").write_text("{", encoding="utf-8")
     assert "seed-1/run.json is damaged" in refused("evaluate", copied, "--quiet")
