@@ -216,6 +216,24 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from None
 
 
+def cache_folder() -> Path:
+    """Return the user's folder for what can be had again: ``$XDG_CACHE_HOME/repro``.
+
+    By default it is ``~/.cache/repro``.
+
+    Raises
+    ------
+    NotPossibleHere
+        If the user has no home, as in some containers.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "repro"
+    except RuntimeError:
+        raise NotPossibleHere(
+            "This user has no home folder: set XDG_CACHE_HOME to a folder that can be written."
+        ) from None
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:

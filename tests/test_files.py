@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from repro import files
-from repro.errors import ReproError
+from repro.errors import NotPossibleHere, ReproError
 from repro.files import (
     changing_folder,
     check_same,
@@ -252,3 +252,13 @@ def test_a_long_list_of_differences_is_cut_short():
     ours = {str(i): i for i in range(9)}
     with pytest.raises(ReproError, match="0 = None, not 0; 1, 2, 3, 4 and 4 more differ too"):
         check_same("a", {}, ours, "stop")
+
+
+def test_a_user_without_a_home_gets_no_folder_of_the_name_of_a_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert files.cache_folder() == tmp_path / "repro"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as without an entry in passwd
+    with pytest.raises(NotPossibleHere, match="XDG_CACHE_HOME"):
+        files.cache_folder()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.errors import NotPossibleHere, ReproError
+from repro.files import cache_folder
 from repro.install.horovod_found import (
     Nccl,
     find_nccl,
@@ -192,8 +193,7 @@ def _working_parts() -> frozenset[str]:
 
 
 def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home).absolute() / "repro" / "wheels"
+    return cache_folder().absolute() / "wheels"
 
 
 def _make_wheel(build: Build, folder: Path) -> Path:

@@ -30,7 +30,7 @@ from repro.study import get_study
 
 ABOUT_DATA = (DATA_FILE, BUILD_TIME_FILE, SOURCE_FILE)
 CONFIGURATION = "configuration.json"  # of a network
-LEFT_BEHIND = shutil.ignore_patterns(".lock", "*.partial")
+LEFT_BEHIND = shutil.ignore_patterns(".lock", "*.partial", "writing-*")
 REMEDY = "only seeds and networks of the same run are merged"
 
 

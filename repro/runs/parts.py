@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 MEGABYTE = 1_000_000
 PART_MB = 16.0
 LOCK = ".lock"  # of a training
-LEFT_BEHIND = ("*.partial", LOCK, f"{DATA_FILE}.parts/*")
+LEFT_BEHIND = ("*.partial", "writing-*", LOCK, f"{DATA_FILE}.parts/*")
 
 
 class Manifest(BaseModel):

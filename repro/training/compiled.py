@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+from repro.errors import NotPossibleHere
+from repro.files import cache_folder
 
 LEAST_SECONDS = 0.2  # to compile; what is quicker is compiled anew
 
@@ -19,10 +21,10 @@ def keep_programs() -> None:
 
     if jax.config.jax_compilation_cache_dir is not None:
         return
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "repro" / "jax"
     try:
+        folder = cache_folder() / "jax"
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # no home, or one that cannot be written
+    except (OSError, NotPossibleHere):  # no home, or one that cannot be written
         return
     if os.access(folder, os.W_OK):
         jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from repro.datasets import downloads
 from repro.datasets.npz import UNREADABLE, read_npz
 from repro.errors import ReproError
+from repro.files import cache_folder
 from repro.imaging.geometry import resized
 from repro.study import Archive
 
@@ -135,8 +135,7 @@ def films(start: int, stop: int, seed: int, parameters: dict) -> dict[str, np.nd
 
 def cached_path() -> Path:
     """Return where the published archive is kept: ``$XDG_CACHE_HOME/repro``, or ``~/.cache``."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "repro" / "rheed_stoich_data.npz"
+    return cache_folder() / "rheed_stoich_data.npz"
 
 
 def fetch(path: str | Path, url: str = URL) -> Path:
