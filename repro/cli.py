@@ -595,8 +595,10 @@ def sysinfo(json: AsJson = False) -> None:
 
 def main() -> None:
     """Run the command line, on a terminal of any encoding."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        getattr(sys, name).reconfigure(errors="backslashreplace")
     try:
         app(prog_name="repro")
     finally:

@@ -105,6 +105,12 @@ def test_a_full_disk_under_the_output_is_told_once():
     assert "No space left" in ran.stderr
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_end_nothing_badly(closed):
+    command = f"exec {sys.executable} -m repro list {closed}"
+    assert subprocess.run(["sh", "-c", command], capture_output=True, check=False).returncode == 0
+
+
 def test_a_reader_that_leaves_ends_nothing_badly():
     with subprocess.Popen(
         [sys.executable, "-m", "repro", "claims", "--json"],

@@ -366,6 +366,12 @@ def test_a_seed_under_the_name_of_another_is_refused(copied):
     assert "seed-7/run.json is of seed 0" in refused("evaluate", copied, "--quiet")
 
 
+def test_a_network_under_the_seed_of_another_is_refused(copied):
+    shutil.rmtree(copied / "seed-1" / "networks")
+    shutil.copytree(copied / "seed-0" / "networks", copied / "seed-1" / "networks")
+    assert "trained as seed 0, not 1" in refused("evaluate", copied, "--quiet")
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [
@@ -487,6 +493,15 @@ def test_a_second_run_in_a_busy_folder_is_refused_and_writes_nothing(copied, spr
         assert "Another process is at work" in refused("evaluate", copied, "--quiet")
     assert not (copied / "record.json").exists()
     done("evaluate", copied, "--quiet")
+
+
+def test_of_a_folder_that_was_empty_only_the_lock_goes(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("mine", "new"):
+        with held(tmp_path / name):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert not list((tmp_path / "mine").iterdir())
 
 
 def test_a_run_of_other_code_is_no_failure_of_the_run_that_is_there(copied, springs):

@@ -418,10 +418,15 @@ def _reading(path: Path) -> Iterator[h5py.File]:
     is_ours = False
     try:
         with h5py.File(path, "r", locking="best-effort") as file:
-            is_ours = file.attrs.get("format") == FORMAT
+            is_ours = _is_ours(file)
             yield file
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
         raise _unreadable(path, error, is_ours) from error
+
+
+def _is_ours(file: h5py.File) -> bool:
+    found = file.attrs.get("format")
+    return isinstance(found, str) and found == FORMAT
 
 
 def _missing(path: Path) -> ReproError:
@@ -486,7 +491,7 @@ def _check_once(path: Path, name: str, at: Layout, values: np.ndarray) -> None:
 
 
 def _read_spec(file: h5py.File, path: Path) -> ResolvedSpec:
-    if file.attrs.get("format") != FORMAT:
+    if not _is_ours(file):
         raise ReproError(
             f"{path} is an HDF5 file but no data set of this suite: give a file of "
             "`repro data build`."

@@ -84,14 +84,15 @@ def held(folder: Path) -> Iterator[None]:
     if not launched_as_leader():
         yield
         return
-    lock = folder / LOCK_FILE
+    lock, was_there = folder / LOCK_FILE, folder.exists()
     try:
         with exclusive(lock, f"at work in {folder}"):
             yield
     finally:
         if folder.is_dir() and [path.name for path in folder.iterdir()] == [LOCK_FILE]:
             lock.unlink()
-            folder.rmdir()
+            if not was_there:
+                folder.rmdir()
 
 
 def read_run_files(out: Path) -> list[RunFile]:

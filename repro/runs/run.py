@@ -294,8 +294,22 @@ class _Models(Mapping[str, "keras.Model"]):
             from repro.training.fit import load_model
 
             folder = self._run.network_folder(self._seed, name)
+            self._refuse_other(folder, name)
             self._loaded[name] = load_model(self._tasks[name].build_model, folder)
         return self._loaded[name]
+
+    def _refuse_other(self, folder: Path, name: str) -> None:
+        """Refuse a network that lies under the name or the seed of another."""
+        from repro.training.state import CONFIGURATION, read_finished
+
+        trained_as = read_finished(folder, CONFIGURATION)["configuration"]
+        for what, wanted in {"task": name, "seed": self._seed}.items():
+            found = trained_as.get(what, wanted) if isinstance(trained_as, dict) else None
+            if found != wanted:
+                raise ReproError(
+                    f"{folder} holds what was trained as {what} {found}, not {wanted}: put back "
+                    "what belongs there."
+                )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tasks)

@@ -326,9 +326,21 @@ def _page(name: str, page: TiffPage) -> tuple[np.ndarray, tuple[str, ...]]:
     _check_size(name, *page.shape)
     if dtype.kind == "f":
         _refuse_white_is_zero(name, page.photometric)
-        return page.asarray(), ()
-    is_turned = page.photometric == WHITE_IS_ZERO
-    return (~page.asarray(), (TURNED_OVER,)) if is_turned else (page.asarray(), ())
+        return _unpacked(name, page), ()
+    values, is_turned = _unpacked(name, page), page.photometric == WHITE_IS_ZERO
+    return (~values, (TURNED_OVER,)) if is_turned else (values, ())
+
+
+def _unpacked(name: str, page: TiffPage) -> np.ndarray:
+    try:
+        return page.asarray()
+    except (ValueError, ImportError) as error:
+        # So it says that a package for a rare compression is missing.
+        if isinstance(error, ValueError) and "requires the" not in str(error):
+            raise
+        raise ReproError(
+            f"{name} is compressed in a way that is not read here; save it without compression."
+        ) from None
 
 
 def _refuse_several(name: str, n_images: int) -> None:

@@ -166,6 +166,17 @@ def test_a_sound_tif_of_numbers_that_are_not_read_is_not_called_damaged():
     assert "damaged" not in message
 
 
+@pytest.mark.parametrize("code", [5, 50000], ids=["LZW", "Zstandard"])
+def test_a_sound_tif_of_a_rare_compression_is_not_called_damaged(code):
+    plain = tif(PATTERN, compression="zlib")
+    entry = struct.pack("<HHI", 259, 3, 1)  # the tag that says how it is compressed
+    place = plain.index(entry) + len(entry)
+    other = plain[:place] + struct.pack("<H", code) + plain[place + 2 :]
+    message = refusal("film.tif", other)
+    assert "compressed" in message
+    assert "damaged" not in message
+
+
 def test_of_a_phones_jpg_of_two_pictures_the_photograph_is_read():
     # Pillow calls them another kind of file, and counts the preview as a second image.
     photograph, preview = (Image.fromarray(integers(np.uint8, v)) for v in (PATTERN, 0 * PATTERN))
