@@ -388,7 +388,11 @@ def _exchange(new: Path, old: Path) -> None:
             return
     aside = _beside(old)
     old.rename(aside)
-    new.rename(old)
+    try:
+        new.rename(old)
+    except OSError:
+        aside.rename(old)
+        raise
     aside.rename(new)
 
 

@@ -154,6 +154,15 @@ def test_a_folder_is_changed_at_once_or_not_at_all_whenever_it_is_killed(tmp_pat
         assert len({file.read_text() for file in folder.iterdir()}) == 1
 
 
+def test_a_folder_is_changed_where_the_system_cannot_exchange_two(tmp_path, monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: object())
+    write_text(tmp_path / "a" / "old", "old")
+    with changing_folder(tmp_path / "a") as partial:
+        write_text(partial / "old", "new")
+    assert (tmp_path / "a" / "old").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_a_folder_stays_as_it_is_if_its_change_fails(tmp_path):
     write_text(tmp_path / "a" / "old", "old")
 
