@@ -42,6 +42,7 @@ CHECK_APART = (
     "check_here(Path(sys.argv[1]))"
 )
 LEAST_CHECK_S, SLOWEST_CHECK = 60.0, 5e6  # time that a check may take [s], and per size [bytes/s]
+LOCKING = "best-effort"  # none on a disk that knows no locks
 METADATA_BYTES = 2**20  # reserved for headers, attributes and the split
 
 Arrays = dict[str, np.ndarray]
@@ -175,7 +176,7 @@ def write_dataset(path: str | Path, spec: ResolvedSpec, chunks: Iterable[Arrays]
     axes = emd.find_axes(spec)
     with replacing(path) as partial:
         _lay_out(partial, spec, emd.stored_bytes(axes))
-        with h5py.File(partial, "r+") as file:
+        with h5py.File(partial, "r+", locking=LOCKING) as file:
             _fill(file, spec, chunks)
             _write_parameters(file, spec)
             emd.write_tree(file, spec, axes)
@@ -306,7 +307,8 @@ def _lay_out(partial: Path, spec: ResolvedSpec, more_bytes: int) -> None:
     early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     # Aligned data, so that a memory map of any dtype reads at full speed.
-    with h5py.File(partial, "w", alignment_threshold=512, alignment_interval=64) as file:
+    aligned = {"alignment_threshold": 512, "alignment_interval": 64}
+    with h5py.File(partial, "w", locking=LOCKING, **aligned) as file:
         for name, (dtype, shape) in _expected(spec).items():
             file.create_dataset(name, shape, dtype, dcpl=early, fill_time="never")
     _reserve(partial, reserve)
@@ -417,7 +419,7 @@ def _reading(path: Path) -> Iterator[h5py.File]:
         raise _missing(path)
     is_ours = False
     try:
-        with h5py.File(path, "r", locking="best-effort") as file:
+        with h5py.File(path, "r", locking=LOCKING) as file:
             is_ours = _is_ours(file)
             yield file
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:

@@ -246,7 +246,7 @@ def settle(folder: Path, state: State, keep: str) -> None:
     for pattern in ("pending-*.weights.h5", f"{WRITING}*.weights.h5", "*.partial"):
         for leftover in folder.glob(pattern):
             leftover.unlink()
-    with replacing(folder / HISTORY) as path, path.open("w", newline="") as file:
+    with replacing(folder / HISTORY) as path, path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, fieldnames=list(state.history[0]))
         table.writeheader()
         table.writerows(state.history)
