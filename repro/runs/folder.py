@@ -85,14 +85,14 @@ def held(folder: Path) -> Iterator[None]:
         yield
         return
     lock, was_there = folder / LOCK_FILE, folder.exists()
-    try:
-        with exclusive(lock, f"at work in {folder}"):
+    with exclusive(lock, f"at work in {folder}"):
+        try:
             yield
-    finally:
-        if folder.is_dir() and [path.name for path in folder.iterdir()] == [LOCK_FILE]:
-            lock.unlink()
-            if not was_there:
-                folder.rmdir()
+        finally:
+            if folder.is_dir() and [path.name for path in folder.iterdir()] == [LOCK_FILE]:
+                lock.unlink()
+                if not was_there:
+                    folder.rmdir()
 
 
 def read_run_files(out: Path) -> list[RunFile]:

@@ -196,6 +196,8 @@ class Run:
         for name, task in wanted.items():
             self._check_needed(seed, task, models)
             tasks[name] = task.resolved(models)
+        for name in tasks:
+            self._refuse_other(seed, name)
         curves = {name: self.history(seed, name) for name in tasks}
         return Trained(self.choices.variant, self.judged, tasks, models, curves, seed)
 
@@ -213,6 +215,22 @@ class Run:
                 f"{folder} was trained on another network {changed[0]} than the one beside it: "
                 "put that back, or train in another folder."
             )
+
+    def _refuse_other(self, seed: int, name: str) -> None:
+        """Refuse a network that lies under the name or the seed of another."""
+        from repro.training.state import CONFIGURATION, read_finished
+
+        folder = self.network_folder(seed, name)
+        if not (folder / CONFIGURATION).exists():
+            return  # nothing is trained there, which is told when it is asked for
+        trained_as = read_finished(folder, CONFIGURATION)["configuration"]
+        for what, wanted in {"task": name, "seed": seed}.items():
+            found = trained_as.get(what, wanted) if isinstance(trained_as, dict) else None
+            if found != wanted:
+                raise ReproError(
+                    f"{folder} holds what was trained as {what} {found}, not {wanted}: put back "
+                    "what belongs there."
+                )
 
     def history(self, seed: int, task: str) -> History:
         """Return a training's history: a list of numbers a column; empty before there is one."""
@@ -294,22 +312,8 @@ class _Models(Mapping[str, "keras.Model"]):
             from repro.training.fit import load_model
 
             folder = self._run.network_folder(self._seed, name)
-            self._refuse_other(folder, name)
             self._loaded[name] = load_model(self._tasks[name].build_model, folder)
         return self._loaded[name]
-
-    def _refuse_other(self, folder: Path, name: str) -> None:
-        """Refuse a network that lies under the name or the seed of another."""
-        from repro.training.state import CONFIGURATION, read_finished
-
-        trained_as = read_finished(folder, CONFIGURATION)["configuration"]
-        for what, wanted in {"task": name, "seed": self._seed}.items():
-            found = trained_as.get(what, wanted) if isinstance(trained_as, dict) else None
-            if found != wanted:
-                raise ReproError(
-                    f"{folder} holds what was trained as {what} {found}, not {wanted}: put back "
-                    "what belongs there."
-                )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tasks)
