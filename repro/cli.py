@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from repro.runs.choices import Choices
     from repro.study import Trained
 
+NAME_FILES = ("--out", "--data", "--json", "--records", "--results", "--write")
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
@@ -58,17 +60,17 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
         """Refuse words that no file and no record could tell."""
-        for word in args:
-            problem = _problem_of(word)
+        for before, word in pairwise(["", *args]):
+            problem = _problem_of(word, before)
             if problem:
                 print(f"error: {problem}", file=sys.stderr)
                 raise typer.Exit(ReproError.exit_status)
         return super().parse_args(ctx, args)
 
 
-def _problem_of(word: str) -> str | None:
-    if not word:
-        return "an option or a name is empty: leave it out, or say what you mean."
+def _problem_of(word: str, before: str) -> str | None:
+    if not word and (before in NAME_FILES or not before.startswith("--")):
+        return "the name of a file or folder is empty: leave it out, or say what you mean."
     try:
         word.encode()
     except UnicodeEncodeError:

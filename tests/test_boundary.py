@@ -76,6 +76,8 @@ def test_what_nobody_foresaw_has_a_status_of_its_own_and_a_report(monkeypatch, t
     ("arguments", "said"),
     [
         (["report", "--out", ""], "empty"),
+        (["evaluate", ""], "empty"),
+        (["accept", ""], "empty"),
         (["report", "--out", "/dev/full/a.html"], "cannot be written"),
         (["data", "info", "a" * 300], "File name too long"),
         (["data", "info", os.fsdecode(b"M\xe4rz.h5")], "not in UTF-8"),
