@@ -8,5 +8,19 @@ discovery="$1"
 shift
 . .venv/bin/activate
 
-exec horovodrun --gloo -np "${PROCESSES:-2}" --min-np 1 --max-np "${MAX_PROCESSES:-64}" \
-    --host-discovery-script "$discovery" --blacklist-cooldown-range 10 100 repro train "$@"
+# A rank that is lost while the ranks meet ends the others by an error of Gloo that no program can
+# catch. The job is started again then, and goes on from the last whole epoch.
+export HOROVOD_GLOO_TIMEOUT_SECONDS="${HOROVOD_GLOO_TIMEOUT_SECONDS:-25}"
+said="$(mktemp)"
+trap 'rm -f "$said"' EXIT
+for ((attempt = 1; attempt <= ${ATTEMPTS:-5}; attempt++)); do
+    status=0
+    horovodrun --gloo -np "${PROCESSES:-2}" --min-np 1 --max-np "${MAX_PROCESSES:-64}" \
+        --host-discovery-script "$discovery" --blacklist-cooldown-range 10 100 repro train "$@" \
+        2> >(tee "$said" >&2) || status=$?
+    if ((status == 0)) || ! grep -q 'gloo::' "$said"; then
+        exit "$status"
+    fi
+    echo "A rank was lost while the ranks met: the job starts again from the last whole epoch." >&2
+done
+exit 3

@@ -72,11 +72,9 @@ def srun_on_machines(command, machines, address, limit_s=LIMIT_S):
     return finished(processes, limit_s)
 
 
-def start(command, variables):
-    return subprocess.Popen(
-        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+def start(command, variables, **options):
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, env=variables, start_new_session=True, **piped, **options)
 
 
 def finished(processes, limit_s):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -223,6 +224,55 @@ def test_a_worker_that_comes_back_joins_the_running_epoch(alone, tmp_path):
     for rank in range(2):
         weights = weights_of(tmp_path / f"plain-rank-{rank}-of-2.npz")
         assert difference(alone["plain"][0], weights) < 1e-5
+
+
+def ranks_of(job, words):
+    """Return the processes of a job that run a command, its launcher left out."""
+    family = psutil.Process(job.pid).children(recursive=True)
+    return [
+        p for p in family if words in " ".join(p.cmdline()) and "horovodrun" not in p.cmdline()[1]
+    ]
+
+
+@pytest.mark.skipif(
+    not (launch.ROOT / ".venv").exists(), reason="elastic.sh takes .venv: make setup"
+)
+def test_a_rank_lost_while_ranks_meet_costs_a_new_start(tmp_path):
+    discovery, out = tmp_path / "discover_hosts.sh", tmp_path / "run"
+    discovery.write_text(DISCOVERY)
+    discovery.chmod(0o755)
+    words = [
+        "mamba",
+        "--variant",
+        "faithful",
+        "--preset",
+        "smoke",
+        "--no-xla",
+        "--out",
+        out,
+        "--quiet",
+    ]
+    command = [launch.ROOT / "docs" / "cluster" / "elastic.sh", discovery, *words]
+    job = launch.start([*map(str, command)], launch.environment(), cwd=launch.ROOT)
+    # It loads TensorFlow still, for some seconds.
+    doomed = wait_for(lambda: ranks_of(job, "repro train")[1:])
+    doomed[-1].kill()
+    (done,) = launch.finished([job], launch.LIMIT_S)
+    assert done.returncode == 0, done.stderr
+    assert "the job starts again from the last whole epoch" in done.stderr
+    for network in ("real", "imag"):
+        folder = out / "seed-0" / "networks" / network
+        assert [row["epoch"] for row in load_state(folder).history] == [1, 2]
+
+
+def wait_for(found, limit_s=60):
+    """Return what is found as soon as there is something."""
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end:
+        if things := found():
+            return things
+        time.sleep(0.1)
+    raise AssertionError("nothing came")
 
 
 @pytest.fixture(scope="module")
