@@ -24,4 +24,10 @@ STUDY = Study(
     figures="figures:figures",
     captions="figures:CAPTIONS",
     comparison_figures="figures:across",
+    apply="apply:apply",
+    apply_settings={
+        "window": "side of the windows in pixels, several periods of the stripes",
+        "environment": "which of several folders with Ramp_Up and Ramp_Down",
+    },
+    apply_suffixes=(".h5",),
 )

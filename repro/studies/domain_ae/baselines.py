@@ -6,6 +6,7 @@ they are averaged over neighbouring windows and frames, powers before their loga
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -164,8 +165,6 @@ def factors(power: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _decomposed(model, values: np.ndarray, seed: int) -> np.ndarray:
-    import warnings
-
     flat = values.reshape(-1, values.shape[-1])
     some = generator(seed, "decomposition").permutation(len(flat))[:N_LEARNED]
     with warnings.catch_warnings():

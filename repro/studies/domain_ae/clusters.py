@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,8 @@ K = len(CLASSES)
 N_LEARNED = 6000  # windows that clusters are fitted to
 N_STARTS = 4
 PURE = 0.7  # share of the commonest class of windows that are scored
-DISK = np.hypot(*np.mgrid[-2:3, -2:3]) <= 2  # by which masks are opened and closed [windows]
+REACH = 2  # radius of the disk by which masks are opened and closed [windows]
+DISK = np.hypot(*np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1]) <= REACH
 KMEANS, GMM = "kmeans", "gmm"
 
 
@@ -99,13 +101,15 @@ def cluster(features: np.ndarray, method: str, seed: int, n_clusters: int = K) -
 
 
 def _fitted(features: np.ndarray, method: str, state: int, n_clusters: int):
-    if method == KMEANS:
-        from sklearn.cluster import KMeans
-
-        return KMeans(n_clusters, n_init=N_STARTS, random_state=state).fit(features)
+    from sklearn.cluster import KMeans
     from sklearn.mixture import GaussianMixture
 
-    return GaussianMixture(n_clusters, reg_covar=1e-3, random_state=state).fit(features)
+    model = GaussianMixture(n_clusters, reg_covar=1e-3, random_state=state)
+    if method == KMEANS:
+        model = KMeans(n_clusters, n_init=N_STARTS, random_state=state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # features that are alike make fewer clusters: so be it
+        return model.fit(features)
 
 
 def masks(features: np.ndarray) -> np.ndarray:
@@ -128,7 +132,9 @@ def masks(features: np.ndarray) -> np.ndarray:
         values = features[..., channel]
         if np.ptp(values) > 0:
             above = values > threshold_otsu(values)
-            found[..., channel] = binary_closing(binary_opening(above, DISK[None]), DISK[None])
+            framed = np.pad(above, ((0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
+            cleaned = binary_closing(binary_opening(framed, DISK[None]), DISK[None])
+            found[..., channel] = cleaned[:, REACH:-REACH, REACH:-REACH]
     return found
 
 

@@ -3,7 +3,7 @@
 The power of a window over its noise is, for each frequency, exponentially distributed about that of
 its class, so that its likelihood is known (Whittle 1953, Ark. Mat. 2, 423). The classes are the
 peaks of the mean spectrum; what their stripes look like is learned from the windows themselves. A
-window counts as striped where the stripes have half of their full amplitude.
+window counts as striped where the stripes have more than half of their usual amplitude.
 
 Neighbours are of the same class, more often than not: windows beside, and the frames before and
 after. How far they are asked is chosen by how sure windows are: with little noise not at all.
@@ -25,19 +25,19 @@ from repro.studies.domain_ae.specimen import DIRECTIONS, NONE, VOID
 N_STRIPED = 4  # classes of stripes, at most
 LONGEST = 2.2  # the lowest frequency that stripes are looked for at [cycles / window]
 SEEN = 6.0  # standard errors by which a peak stands out
-AMPLITUDES = np.array([0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.2])  # of stripes, over full ones
-STRIPED_FROM = 0.6
+AMPLITUDES = np.array([0.15, 0.3, 0.5, 0.65, 0.8, 1.0, 1.2])  # of stripes, over usual ones
+STRIPED_FROM = 0.65
 TEMPER = 1 / 2.25  # a Hann taper makes of so many independent frequencies one and a quarter squared
 REDUNDANCY = 3.7  # windows of which one is new, a quarter of a window apart
 UNEVEN = 0.03  # of the strongest power: stripes are no more alike than that
-OUTSHONE = 0.85  # mean power of windows of a class over that of full stripes
 N_ROUNDS = 8  # of learning
 PRIOR_WINDOWS = 20  # that the first guess of a class counts as
 EXTENTS = ((0, 0), (0.5, 0.3), (0.7, 0.5), (1, 0.5), (1, 1), (1.5, 1), (2, 1.5))  # windows, frames
 SURE, FAIRLY_SURE = 0.9, 0.7  # mean probability, to learn from and to go on with
 COUPLING = (3.0, 2.0)  # to windows beside, and to frames before and after
 N_SETTLING = 10
-MARGIN = 4  # windows about the void that nothing is learned from
+MARGIN = 2  # windows about the void that nothing is learned from
+N_REFINED = 3
 NEAR = 1.8  # of a peak: frequencies that tell direction and period [cycles / window]
 
 
@@ -52,7 +52,7 @@ class Stripes:
     background : numpy.ndarray
         Power without stripes over noise, ``(n_bins,)``.
     stripes : numpy.ndarray
-        What full stripes of each class add, ``(n_striped, n_bins)``.
+        What the usual stripes of each class add, ``(n_striped, n_bins)``.
     weights : numpy.ndarray
         How common each state is, ``(n_states,)``; see `states`.
     extent : tuple of float
@@ -80,7 +80,7 @@ class Stripes:
     def states(self) -> np.ndarray:
         """Power of each state, ``(n_states, n_bins)``: no stripes, and those of each amplitude."""
         added = AMPLITUDES[:, None] ** 2 * self.stripes[:, None]
-        return self.background + np.concatenate([np.zeros_like(added[:1, 0]), *added])
+        return self.background + np.vstack([np.zeros(len(self.background)), *added])
 
     def state_likelihoods(self, power: np.ndarray) -> np.ndarray:
         """Return logarithms of the likelihoods of states, ``(n, n_states)``.
@@ -90,7 +90,7 @@ class Stripes:
         power : numpy.ndarray
             Over noise, ``(n, n_bins)``.
         """
-        floor = UNEVEN * self.stripes.max()
+        floor = UNEVEN * self.stripes.max(initial=0)
         states, power = (self.states + floor) / (1 + floor), (power + floor) / (1 + floor)
         return -TEMPER * (np.log(states).sum(axis=1) + power @ (1 / states).T)
 
@@ -123,13 +123,19 @@ class Stripes:
         )
 
     def refined(self, about: np.ndarray, power: np.ndarray) -> np.ndarray:
-        """Return the mean frequency of power about another, ``(n, 2)`` of ``(n, n_bins)``."""
+        """Return the mean frequency of power near another, ``(n, 2)`` of ``(n, n_bins)``.
+
+        The middle moves to the mean it finds, some times over: a fixed one would hold it back.
+        """
         both = np.concatenate([self.band.frequencies, -self.band.frequencies])
-        apart = ((both - about) ** 2).sum(axis=1)
-        weight = np.maximum(np.tile(power, 2), 0) * np.exp(-apart / (2 * (NEAR / 2) ** 2))
-        weight = weight * (apart < NEAR**2)
-        total = weight.sum(axis=1, keepdims=True)
-        return np.where(total > 0, weight @ both / np.maximum(total, 1e-12), about)
+        power = np.tile(np.maximum(power, 0), 2)
+        found = np.broadcast_to(about, (len(power), 2))
+        for _ in range(N_REFINED):
+            squares = ((both - found[:, None]) ** 2).sum(axis=2)
+            weight = power * np.exp(-squares / (2 * (NEAR / 2) ** 2)) * (squares < NEAR**2)
+            total = weight.sum(axis=1, keepdims=True)
+            found = np.where(total > 0, weight @ both / np.maximum(total, 1e-12), found)
+        return found
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -233,18 +239,18 @@ def _learned(
     known: Stripes, windows: np.ndarray, shares: np.ndarray, extent: tuple[float, float]
 ) -> Stripes:
     """Return classes as windows ``(n, n_bins)`` have them that belong to them by shares."""
-    total = shares.sum(axis=0)
-    sums = shares.T @ windows
-    background = (sums[0] + PRIOR_WINDOWS * known.background) / (total[0] + PRIOR_WINDOWS)
-    before = known.background + known.stripes
-    means = (sums[1:] + PRIOR_WINDOWS * before) / (total[1:, None] + PRIOR_WINDOWS)
-    stripes = np.maximum(means - background, 0) / OUTSHONE
     found = known.state_likelihoods(windows) + np.log(known.weights)
-    weights = np.empty_like(known.weights)
+    of_states = np.empty_like(found)
     for c in range(known.n_classes):
         of_class = known.class_of_state == c
-        weights[of_class] = shares[:, c] @ softmax(found[:, of_class], axis=1)
-    weights = weights / weights.sum() + 1e-4
+        of_states[:, of_class] = shares[:, c, None] * softmax(found[:, of_class], axis=1)
+    weights = of_states.mean(axis=0) + 1e-4
+    # What has faint stripes is no background.
+    belonging = np.column_stack([of_states[:, 0], shares[:, 1:]])
+    before = np.vstack([known.background, known.background + known.stripes])
+    total = belonging.sum(axis=0)[:, None] + PRIOR_WINDOWS
+    means = (belonging.T @ windows + PRIOR_WINDOWS * before) / total
+    background, stripes = means[0], np.maximum(means[1:] - means[0], 0)
     return Stripes(known.band, background, stripes, weights / weights.sum(), extent)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 
@@ -100,12 +101,17 @@ def draw_maps(arrays: Seeds) -> Figure:
                 image(axes[row, column], known[f"map_{kind}"][column], **CLASS_SCALE)
         for row, name in enumerate(("frame", *KINDS.values())):
             axes[row, 0].set_ylabel(name)
-        marks = [
-            axes[1, 0].plot([], [], "s", color=colour, label=name)[0]
-            for name, colour in zip(CLASSES, COLOURS, strict=True)
-        ]
-        figure.legend(handles=marks, loc="outside lower left", ncols=len(CLASSES))
+        name_classes(figure, axes[1, 0])
     return figure
+
+
+def name_classes(figure: Figure, ax: Axes) -> None:
+    """Name the colours of the classes below all panels."""
+    marks = [
+        ax.plot([], [], "s", color=colour, label=name)[0]
+        for name, colour in zip(CLASSES, COLOURS, strict=True)
+    ]
+    figure.legend(handles=marks, loc="outside lower left", ncols=len(CLASSES))
 
 
 def draw_features(arrays: Seeds) -> Figure:

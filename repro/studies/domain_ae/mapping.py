@@ -27,7 +27,13 @@ SMOOTHED = 1.0  # windows over which power is averaged to tell directions
 Frames = Callable[[int], np.ndarray]
 
 
-def find_domains(read: Frames, n_frames: int, window: int, step: int) -> Domains:
+def find_domains(
+    read: Frames,
+    n_frames: int,
+    window: int,
+    step: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Domains:
     """Find the domains of a series; nothing is known of it but its frames.
 
     Parameters
@@ -39,6 +45,8 @@ def find_domains(read: Frames, n_frames: int, window: int, step: int) -> Domains
         How many there are.
     window, step : int
         Of the windows [pixels].
+    progress : callable
+        Is told how many frames are mapped, and of how many.
     """
     band, numbers = Band(), range(n_frames)
     learned_from = np.unique(np.linspace(0, n_frames - 1, min(n_frames, MOST_LEARNED)).astype(int))
@@ -58,9 +66,11 @@ def find_domains(read: Frames, n_frames: int, window: int, step: int) -> Domains
         power = power_over_noise(read(number), window, step, band, dark)
         return known.likelihoods(power), waves(power, known), void_of(number)
 
-    likelihoods, vectors, is_void = (
-        np.stack(part) for part in zip(*side_by_side(seen, numbers), strict=True)
-    )
+    parts = []
+    for part in side_by_side(seen, numbers):
+        parts.append(part)
+        progress(len(parts), n_frames)
+    likelihoods, vectors, is_void = map(np.stack, zip(*parts, strict=True))
     alone = softmax(likelihoods + known.log_shares, axis=-1)
     found = settled(likelihoods, known, ~is_void)
     return Domains(known, alone, found, is_void, *_of_stripes(vectors, found, is_void))
