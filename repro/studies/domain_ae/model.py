@@ -95,7 +95,7 @@ def network(
     penalty = ops.sum(counted) if loss.sums_l1 else ops.sum(counted, axis=(1, 2))
     if loss.constant_l1:
         found = AddedLoss(loss.constant_l1)(found, penalty)
-    scheduled = penalty if loss.follows_schedule else 0.0 * penalty
+    scheduled = penalty if loss.follows_schedule else ops.zeros_like(penalty)
     return keras.Model(windows, LossTerm(L1, 0.0)(found, scheduled))
 
 

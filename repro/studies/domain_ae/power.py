@@ -139,7 +139,7 @@ def noise_power(frame: np.ndarray, per_count: float, window: int, step: int) -> 
     down, right = (starts(n, window, step) for n in frame.shape)
     along = np.stack([weights @ frame[first : first + window] for first in down])
     total = np.stack([along[:, first : first + window] @ weights for first in right], axis=1)
-    return per_count * np.maximum(total, 1e-3 * total.mean())
+    return per_count * np.maximum(total, 1e-3 * total.mean() + 1e-12)
 
 
 def brightness(frame: np.ndarray, width: float = 2.0) -> np.ndarray:

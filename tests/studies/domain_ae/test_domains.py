@@ -82,6 +82,10 @@ def test_the_edge_of_the_void_is_no_stripe():
     assert flat[0, 0] == 0
 
 
+def test_a_frame_that_is_all_void_has_no_power():
+    np.testing.assert_array_equal(power_over_noise(stripes_frame(0, 16), 64, 16, BAND, 1e6), 0)
+
+
 # ---- classes
 
 
