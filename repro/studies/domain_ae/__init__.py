@@ -7,8 +7,8 @@ STUDY = Study(
     title="Ferroelastic domains in bright-field frames: the windowing autoencoder",
     variants=("faithful", "corrected", "improved"),
     deviations=(
-        "The published frames were not to be had: a STAND-IN with exact labels is simulated, and "
-        "no number of the authors can be judged on it.",
+        "The published frames were not to be had: unless they are given with --data, a STAND-IN "
+        "with exact labels is simulated, and no number of the authors can be judged on it.",
         "The paper's text was not to be had: the network is rebuilt from the authors' published "
         "notebooks, by which the published weights were trained (the first generation).",
         "A last window lies flush with the edge of a frame, as in the second generation: 41 "
@@ -24,6 +24,7 @@ STUDY = Study(
     figures="figures:figures",
     captions="figures:CAPTIONS",
     comparison_figures="figures:across",
+    archive="archive:ARCHIVE",
     apply="apply:apply",
     apply_settings={
         "window": "side of the windows in pixels, several periods of the stripes",

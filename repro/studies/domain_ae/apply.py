@@ -16,7 +16,7 @@ from repro.studies.domain_ae.domains import Domains
 from repro.studies.domain_ae.figures import CLASS_SCALE, name_classes
 from repro.studies.domain_ae.frame_files import COOLING, FrameSeries, open_series
 from repro.studies.domain_ae.mapping import find_domains
-from repro.studies.domain_ae.simulate import Series
+from repro.studies.domain_ae.simulate import series_of
 from repro.studies.domain_ae.specimen import AA, AC, CLASSES
 from repro.study import Applied, Quantity, Trained
 
@@ -74,7 +74,7 @@ def apply(trained: Trained, source: Path, progress: Progress, **settings: str) -
 
 def _window(asked: str | None, trained: Trained) -> int:
     if asked is None:
-        return Series(**trained.dataset.spec.parameters).window
+        return series_of(trained.dataset.spec).window
     if not asked.isdecimal() or int(asked) < 16:
         raise ReproError(f"--set window={asked}: give a number of pixels, at least 16.")
     return int(asked)

@@ -9,6 +9,8 @@ authors' thresholds, whose channels the truth chooses; ``alone/`` and ``context/
 map by each window alone and with its neighbours. Every classical baseline has metrics under its
 name; with the same neighbours under ``NAME/context`` and, wider, ``NAME/wide``. ``ceiling/`` asks
 the truth.
+
+Of the published frames no truth is known: there are a network's losses, and what our variant finds.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from repro.studies.domain_ae.mapping import darkness_of, find_domains
 from repro.studies.domain_ae.model import CODE, LATENT, N_FEATURES, THETA, TILE, coding_network
 from repro.studies.domain_ae.power import Band
 from repro.studies.domain_ae.recipe import AUTOENCODER, Windows
-from repro.studies.domain_ae.simulate import Series
+from repro.studies.domain_ae.simulate import series_of
 from repro.studies.domain_ae.specimen import AA, AC, NONE, STRIPED, VOID
 from repro.studies.domain_ae.windows import central_means, window_labels
 from repro.study import Trained
@@ -56,6 +58,9 @@ Answers = tuple[Metrics, Arrays]
 BY_SPECIMEN = "mean over specimens of the test split"
 BATCH = 256  # windows that a network is asked for at once
 HOT = 210.0  # from where on there are no domains [°C]
+LATE = 190.0  # from where on they are gone, as the poster has it [°C]
+BRANCHES = ("heating", "cooling")
+PLATEAU = 5  # epochs, from 0, after which the published loss is flat
 N_RECONSTRUCTED = 2000  # windows whose reconstruction is measured
 N_UNTRAINED = 4  # every so many frames are shown to the untrained network
 SHOWN = 6  # frames of the figures
@@ -66,11 +71,17 @@ TURN = 15.0  # by which windows are turned to see whether their cluster changes 
 def evaluate(trained: Trained, progress: Callable[[int, int], None]) -> Evaluation:
     """Measure what is found in the specimens of the test split."""
     bench = Bench(trained)
-    if trained.variant == "improved":
-        stages = [ours_stage, stripes_stage, areas_stage]
+    is_ours = trained.variant == "improved"
+    if not bench.knows_truth:
+        stages = [found_areas_stage, signal_stage] if is_ours else [reconstruction_stage]
+    elif is_ours:
+        stages = [ours_stage, stripes_stage, signal_stage, found_areas_stage, areas_stage]
     else:
-        stages = [features_stage, input_stage, physics_stage, reconstruction_stage, areas_stage]
-    return in_stages([*stages, baseline_stage, ceiling_stage], bench, progress).defined()
+        stages = [features_stage, input_stage, physics_stage, reconstruction_stage]
+        stages += [found_areas_stage, areas_stage]
+    if bench.knows_truth:
+        stages += [baseline_stage, ceiling_stage]
+    return in_stages(stages, bench, progress).defined()
 
 
 @dataclass(frozen=True)
@@ -175,12 +186,17 @@ class Bench:
 
     def __init__(self, trained: Trained):
         self.trained = trained
-        self.series = Series(**trained.dataset.spec.parameters)
+        self.series = series_of(trained.dataset.spec)
+
+    @property
+    def knows_truth(self) -> bool:
+        """Whether the classes of pixels are known: not those of published frames."""
+        return "labels" in self.trained.dataset.names
 
     @cached_property
     def specimens(self) -> list[Frames]:
-        """The specimens of the test split."""
-        return self.of_split("test")
+        """The specimens of the test split; of published frames that which was trained on."""
+        return self.of_split("test" if self.knows_truth else "train")
 
     def of_split(self, split: str) -> list[Frames]:
         """Return the specimens of a split."""
@@ -192,6 +208,11 @@ class Bench:
     def windows(self) -> Windows:
         """The windows as the network sees them."""
         return self.trained.tasks[AUTOENCODER].context
+
+    @cached_property
+    def areas(self) -> dict[int, np.ndarray]:
+        """Areas of a-c and a-a found in each specimen, ``(2, n_frames)`` by its number."""
+        return {s.number: s.areas_of(labels_found(s)) for s in self.specimens}
 
     @property
     def network(self) -> keras.Model:
@@ -449,21 +470,19 @@ def reconstruction_stage(bench: Bench) -> Answers:
         ),
     }
     curve = bench.trained.curves.get(AUTOENCODER, {})
-    if curve.get("loss") and curve.get("val_loss"):
-        loss, held_out = curve["loss"][-1], curve["val_loss"][-1]
-        metrics |= {
-            "loss/training": lower(loss, "training loss of the last epoch"),
-            "loss/gap": lower(held_out - loss, "validation loss less training loss, last epoch"),
-        }
+    if curve.get("loss"):
+        metrics["loss/training"] = lower(curve["loss"][-1], "training loss of the last epoch")
+    if curve.get("val_loss"):
+        metrics["loss/gap"] = lower(
+            curve["val_loss"][-1] - curve["loss"][-1],
+            "validation loss less training loss, last epoch",
+        )
     if len(curve.get("loss", [])) > PLATEAU:
         early, late = curve["loss"][PLATEAU], curve["loss"][-1]
         metrics["loss/plateau"] = lower(
             (early - late) / late, "fall of the training loss from epoch 5 to the last, of the last"
         )
     return metrics, {}
-
-
-PLATEAU = 5  # epochs, from 0, after which the published loss is flat
 
 
 def _reconstructed(specimen: Frames) -> tuple[np.ndarray, np.ndarray]:
@@ -558,6 +577,17 @@ def stripes_stage(bench: Bench) -> Answers:
     return metrics, {}
 
 
+def signal_stage(bench: Bench) -> Answers:
+    """Measure how far stripes stand out of the counting noise."""
+    metrics = {
+        "stripes/signal": neither(
+            bench.mean(lambda s: float(s.domains.known.stripes.max(initial=0.0))),
+            f"power of the strongest stripes over that of the counting noise, {BY_SPECIMEN}",
+        )
+    }
+    return metrics, {}
+
+
 def _rightly_striped(specimen: Frames) -> np.ndarray:
     striped = specimen.truth.is_pure & np.isin(specimen.truth.labels, STRIPED)
     return striped & (specimen.domains.labels == specimen.truth.labels)
@@ -578,66 +608,82 @@ def labels_found(specimen: Frames) -> np.ndarray:
     return specimen.truth.named(cluster(features_of(specimen.codes), KMEANS, bench.seed))
 
 
+def found_areas_stage(bench: Bench) -> Answers:
+    """Read areas over the series, and at which temperatures they cross and end."""
+    metrics: Metrics = {
+        "area/domains": neither(
+            bench.mean(lambda s: bench.areas[s.number].sum(axis=0).max()),
+            f"largest area of domains, {BY_SPECIMEN}",
+        ),
+        "area/coexistence": neither(
+            bench.mean(lambda s: bench.areas[s.number].min(axis=0).mean()),
+            f"mean over the series of the smaller of the areas of a-c and a-a, {BY_SPECIMEN}",
+        ),
+        "area/late": lower(
+            bench.mean(lambda s: _largest(s, bench.areas[s.number], LATE)),
+            f"largest area of domains from {LATE:g} °C on, {BY_SPECIMEN}",
+        ),
+    }
+    for is_cooling, branch in enumerate(BRANCHES):
+        for name, read in READS.items():
+            metrics[f"area/{name}/{branch}"] = neither(
+                bench.mean(lambda s, c=is_cooling, r=read: r(*on_branch(s, c, bench.areas))),
+                f"temperature of the {name} on {branch}, {BY_SPECIMEN}",
+                "°C",
+            )
+    first = bench.specimens[0]
+    arrays = {
+        "area_temperature": first.of("temperature"),
+        "area_is_cooling": first.of("is_cooling"),
+        "area_found": bench.areas[first.number],
+    }
+    return metrics, arrays
+
+
 def areas_stage(bench: Bench) -> Answers:
     """Hold areas over the series against the true ones."""
-    found = {s.number: s.areas_of(labels_found(s)) for s in bench.specimens}
+    found, true = bench.areas, {s.number: s.areas for s in bench.specimens}
     metrics: Metrics = {}
     for place, name in enumerate(("ac", "aa")):
         metrics[f"area/{name}"] = lower(
-            bench.mean(lambda s, p=place: np.abs(found[s.number] - s.areas)[p].mean()),
+            bench.mean(lambda s, p=place: np.abs(found[s.number] - true[s.number])[p].mean()),
             f"mean error of the area of {name[0]}-{name[1]} over the series, {BY_SPECIMEN}",
         )
     metrics["area/false"] = lower(
         bench.mean(lambda s: _mean(found[s.number].sum(axis=0)[s.of("temperature") >= HOT])),
         f"area of domains from {HOT:g} °C on, where there are none, {BY_SPECIMEN}",
     )
-    for is_cooling, branch in enumerate(("heating", "cooling")):
-        metrics |= _branch(bench, found, is_cooling, branch)
-    metrics["area/domains"] = neither(
-        bench.mean(lambda s: found[s.number].sum(axis=0).max()),
-        f"largest area of domains, {BY_SPECIMEN}",
-    )
-    metrics["area/coexistence"] = neither(
-        bench.mean(lambda s: found[s.number].min(axis=0).mean()),
-        f"mean over the series of the smaller of the areas of a-c and a-a, {BY_SPECIMEN}",
-    )
-    first = bench.specimens[0]
-    arrays = {
-        "area_temperature": first.of("temperature"),
-        "area_is_cooling": first.of("is_cooling"),
-        "area_true": first.areas,
-        "area_found": found[first.number],
-    }
-    return metrics, arrays
+    for is_cooling, branch in enumerate(BRANCHES):
+        for name, read in READS.items():
+
+            def error(s: Frames, c: int = is_cooling, r: Callable = read) -> float:
+                return abs(r(*on_branch(s, c, found)) - r(*on_branch(s, c, true)))
+
+            metrics[f"area/{name}_error/{branch}"] = lower(
+                bench.mean(error),
+                f"error of the temperature of the {name} on {branch}, {BY_SPECIMEN}",
+                "°C",
+            )
+    return metrics, {"area_true": bench.specimens[0].areas}
 
 
-def _branch(bench: Bench, found: dict, is_cooling: int, branch: str) -> Metrics:
-    """Return where areas cross and where domains end on heating or on cooling."""
+def on_branch(
+    specimen: Frames, is_cooling: int, areas_by: dict[int, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return temperatures of a branch, ``(n,)`` [°C], and areas there, ``(2, n)``."""
+    chosen = specimen.of("is_cooling") == is_cooling
+    return specimen.of("temperature")[chosen], areas_by[specimen.number][:, chosen]
 
-    def of(read: Callable, true: bool) -> Callable[[Frames], float]:
-        def value(specimen: Frames) -> float:
-            on_branch = specimen.of("is_cooling") == is_cooling
-            values = specimen.areas if true else found[specimen.number]
-            return read(specimen.of("temperature")[on_branch], values[:, on_branch])
 
-        return value
+READS = {
+    "crossing": lambda temperature, found: areas.crossing(temperature, *found),
+    "end": lambda temperature, found: areas.end(temperature, found.sum(axis=0)),
+}
 
-    reads = {
-        "crossing": lambda t, a: areas.crossing(t, *a),
-        "end": lambda t, a: areas.end(t, a.sum(axis=0)),
-    }
-    metrics: Metrics = {}
-    for name, read in reads.items():
-        ours, true = of(read, False), of(read, True)
-        metrics[f"area/{name}/{branch}"] = neither(
-            bench.mean(ours), f"temperature of the {name} on {branch}, {BY_SPECIMEN}", "°C"
-        )
-        metrics[f"area/{name}_error/{branch}"] = lower(
-            bench.mean(lambda s, ours=ours, true=true: abs(ours(s) - true(s))),
-            f"error of the temperature of the {name} on {branch}, {BY_SPECIMEN}",
-            "°C",
-        )
-    return metrics
+
+def _largest(specimen: Frames, found: np.ndarray, start: float) -> float:
+    late = found.sum(axis=0)[specimen.of("temperature") >= start]
+    return float(late.max()) if len(late) else float("nan")
 
 
 def _mean(values: np.ndarray) -> float:

@@ -80,7 +80,7 @@ def figures(arrays: Seeds) -> dict[str, Figure]:
         {
             "maps": (draw_maps, ["map_true"]),
             "features": (draw_features, ["features"]),
-            "areas": (draw_areas, ["area_true"]),
+            "areas": (draw_areas, ["area_found"]),
             "confusion": (draw_confusion, ["confusion_true"]),
         },
         arrays,
@@ -141,9 +141,11 @@ def draw_areas(arrays: Seeds) -> Figure:
             chosen = known["area_is_cooling"] == is_cooling
             temperature = known["area_temperature"][chosen]
             for place, (name, colour) in enumerate((("a-c", BLUE), ("a-a", ORANGE))):
-                true, found = (known[f"area_{kind}"][place][chosen] for kind in ("true", "found"))
-                ax.plot(temperature, true, "-", color=colour, label=f"{name}, true")
-                ax.plot(temperature, found, "o", color=colour, markersize=4, label=f"{name}, found")
+                for kind, mark in (("true", "-"), ("found", "o")):
+                    if f"area_{kind}" in known:
+                        values = known[f"area_{kind}"][place][chosen]
+                        style = {"color": colour, "markersize": 4, "label": f"{name}, {kind}"}
+                        ax.plot(temperature, values, mark, **style)
             ax.set(xlabel="temperature [°C]", title=("heating", "cooling")[is_cooling])
             ax.set_ylim(0, 1)
         axes[0, 0].set_ylabel("area [1]")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -41,15 +43,20 @@ class FrameFile:
         """What the frame is called, such as ``heating_100``."""
         return "_".join(part for part in (self.branch, f"{self.temperature:g}") if part)
 
-    def pixels(self) -> np.ndarray:
+    def pixels(self, content: BinaryIO | None = None) -> np.ndarray:
         """Return the image, ``(height, width)`` float32; colours become grey.
+
+        Parameters
+        ----------
+        content : file, optional
+            What is in the file, where it lies in an archive.
 
         Raises
         ------
         ReproError
             If it cannot be read, or holds what is no intensity.
         """
-        values, _ = _image(self.path)
+        values, _ = _image(self.path, content)
         return values
 
 
@@ -112,7 +119,7 @@ def open_series(folder: Path, environment: str | None = None) -> FrameSeries:
                 f"{_size(shape)}: frames of a series must be of one size."
             )
         notices += [f"{file.path.name}: {notice}" for notice in about]
-    return FrameSeries(tuple(files), shape, tuple(notices))
+    return FrameSeries(files, shape, tuple(notices))
 
 
 def _of_environment(folder: Path, environment: str | None) -> Path:
@@ -142,22 +149,23 @@ def _images(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
 
 
-def _files(folder: Path) -> list[FrameFile]:
+def _files(folder: Path) -> tuple[FrameFile, ...]:
     """Return the frames of a folder in their order."""
     branches = _branches(folder)
-    found = [
-        FrameFile(path, BRANCHES[branch.name.lower()], _temperature(path))
-        for branch in branches
-        for path in _images(branch)
-    ]
     if not branches:
-        found = [FrameFile(path, UNKNOWN, _temperature(path)) for path in _images(folder)]
+        return in_order((path, UNKNOWN) for path in _images(folder))
+    return in_order((p, BRANCHES[b.name.lower()]) for b in branches for p in _images(b))
+
+
+def in_order(images: Iterable[tuple[Path, str]]) -> tuple[FrameFile, ...]:
+    """Return frames in the order they were taken, of images and their branches."""
+    found = [FrameFile(path, branch, _temperature(path)) for path, branch in images]
 
     def order(file: FrameFile) -> tuple[bool, float]:
         is_cooling = file.branch == COOLING
         return is_cooling, -file.temperature if is_cooling else file.temperature
 
-    return sorted(found, key=order)
+    return tuple(sorted(found, key=order))
 
 
 def _temperature(path: Path) -> float:
@@ -168,12 +176,12 @@ def _temperature(path: Path) -> float:
     return float(found.group())
 
 
-def _image(path: Path) -> tuple[np.ndarray, list[str]]:
+def _image(path: Path, content: BinaryIO | None = None) -> tuple[np.ndarray, list[str]]:
     """Return an image in grey, and what is to be told of it."""
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with Image.open(content or path) as image:
             is_indexed = image.mode in ("P", "1")
             values = np.asarray(image.convert("RGB") if is_indexed else image)
     except (OSError, ValueError, SyntaxError):

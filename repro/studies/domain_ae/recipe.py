@@ -21,7 +21,7 @@ import numpy as np
 from repro.datasets.store import Dataset
 from repro.errors import ReproError
 from repro.studies.domain_ae.model import L1, Architecture, Loss, network
-from repro.studies.domain_ae.simulate import Series
+from repro.studies.domain_ae.simulate import Series, series_of
 from repro.studies.domain_ae.tiles import MODULUS, REAL_PART, Reading
 from repro.studies.domain_ae.windows import cut, over_noise, ranged, starts
 from repro.study import Task
@@ -205,7 +205,7 @@ class Windows:
     @property
     def series(self) -> Series:
         """How the frames were made, and how they are cut."""
-        return Series(**self.dataset.spec.parameters)
+        return series_of(self.dataset.spec)
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -250,7 +250,7 @@ def tasks(variant: str, preset: str, dataset: Dataset) -> list[Task]:
     """Return the networks to train: the autoencoder, perhaps after one of specimens in vacuum."""
     if variant == "improved":
         return []
-    scale, series = SCALES[preset], Series(**dataset.spec.parameters)
+    scale, series = SCALES[preset], series_of(dataset.spec)
     design = design_of(variant, scale, series)
     windows = Windows(dataset, design.reading.counts_noise)
     is_vacuum = dataset.array("specimen")[:] < series.vacuum_specimens

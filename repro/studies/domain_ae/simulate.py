@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from repro.datasets.spec import ResolvedSpec
 from repro.errors import ReproError
 from repro.seeds import generator
 from repro.studies.domain_ae.specimen import Specimen
@@ -114,6 +115,15 @@ class Series:
             "is_cooling": np.uint8(is_cooling),
             "specimen": np.int64(which),
         }
+
+
+def series_of(spec: ResolvedSpec) -> Series:
+    """Return how the frames of a data set were made; of the published ones, how they are cut."""
+    known = {n: v for n, v in spec.parameters.items() if n in Series.__dataclass_fields__}
+    if "dose" in known:
+        return Series(**known)
+    unknown = {**VACUUM, "hysteresis": 0.0, "heating": [], "cooling": []}
+    return Series(**unknown, **known, extent=known["size"])
 
 
 @lru_cache(maxsize=2)
