@@ -118,9 +118,8 @@ class Stripes:
     def wave_vectors(self) -> np.ndarray:
         """Mean frequency of the stripes of each class, ``(n_striped, 2)`` [cycles / window]."""
         middle = self.band.frequencies[self.stripes.argmax(axis=1)]
-        return np.stack(
-            [self.refined(m, s[None])[0] for m, s in zip(middle, self.stripes, strict=True)]
-        )
+        found = [self.refined(m, s[None])[0] for m, s in zip(middle, self.stripes, strict=True)]
+        return np.reshape(found, (-1, 2))
 
     def refined(self, about: np.ndarray, power: np.ndarray) -> np.ndarray:
         """Return the mean frequency of power near another, ``(n, 2)`` of ``(n, n_bins)``.

@@ -98,9 +98,10 @@ def waves(power: np.ndarray, known: Stripes) -> np.ndarray:
     """
     smooth = gaussian_filter(power, (SMOOTHED, SMOOTHED, 0), mode="nearest") - known.background
     flat = smooth.reshape(-1, smooth.shape[-1])
-    found = [known.refined(about, flat) for about in known.wave_vectors]
-    shape = (*power.shape[:2], len(found), 2)
-    return np.array(found).reshape(len(found), -1, 2).transpose(1, 0, 2).reshape(shape)
+    found = np.empty((len(flat), len(known.stripes), 2))
+    for place, about in enumerate(known.wave_vectors):
+        found[:, place] = known.refined(about, flat)
+    return found.reshape(*power.shape[:2], *found.shape[1:])
 
 
 def _of_stripes(

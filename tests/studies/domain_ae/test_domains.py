@@ -27,7 +27,7 @@ from repro.studies.domain_ae.power import (
     without_void,
 )
 from repro.studies.domain_ae.simulate import Series, frames
-from repro.studies.domain_ae.specimen import AA, AC, DIRECTIONS, STRIPED, VOID
+from repro.studies.domain_ae.specimen import AA, AC, DIRECTIONS, NONE, STRIPED, VOID
 from repro.studies.domain_ae.windows import central_means, window_labels
 from repro.study import get_study
 
@@ -233,6 +233,12 @@ def test_the_map_does_not_depend_on_the_unit_of_the_frames(mapped):
     made, _, found, _ = mapped
     again = find_domains(read_of(0.037 * made["counts"]), 5, 64, 16)
     assert np.mean(again.labels == found.labels) > 0.999
+
+
+def test_a_series_without_stripes_has_no_domains():
+    found = find_domains(lambda number: stripes_frame(0, 16), 2, 64, 16)
+    assert set(np.unique(found.labels)) <= {VOID, NONE}
+    assert np.isnan(found.direction).all()
 
 
 def test_the_void_is_known(mapped):
