@@ -16,6 +16,8 @@ from repro.studies.domain_ae.specimen import CLASSES, STRIPED
 K = len(CLASSES)
 N_LEARNED = 6000  # windows that clusters are fitted to
 N_STARTS = 4
+NUMBERS = range(2, 10)  # of clusters that are compared
+N_COMPARED = 1500  # windows
 PURE = 0.7  # share of the commonest class of windows that are scored
 REACH = 2  # radius of the disk by which masks are opened and closed [windows]
 DISK = np.hypot(*np.mgrid[-REACH : REACH + 1, -REACH : REACH + 1]) <= REACH
@@ -98,6 +100,29 @@ def cluster(features: np.ndarray, method: str, seed: int, n_clusters: int = K) -
     some = generator(seed, "clusters").permutation(len(flat))[:N_LEARNED]
     fitted = _fitted(flat[some], method, integer_seed(seed, method), n_clusters)
     return fitted.predict(flat).reshape(features.shape[:-1])
+
+
+def number_of_clusters(features: np.ndarray, seed: int) -> int:
+    """Return the number of clusters, by k-means, whose mean silhouette is largest.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        ``(n_frames, n_rows, n_columns, n_features)``.
+    seed : int
+        Of the windows that are compared.
+    """
+    from sklearn.metrics import silhouette_score
+
+    flat = features.reshape(-1, features.shape[-1])
+    some = generator(seed, "silhouettes").permutation(len(flat))[:N_COMPARED]
+    chosen = flat[some][:, None, None]
+    scores = {}
+    for n in NUMBERS:
+        found = cluster(chosen, KMEANS, seed, n).ravel()
+        is_split = 1 < len(np.unique(found)) < len(found)
+        scores[n] = silhouette_score(flat[some], found) if is_split else -1.0
+    return max(scores, key=scores.get)
 
 
 def _fitted(features: np.ndarray, method: str, state: int, n_clusters: int):

@@ -38,7 +38,15 @@ from repro.studies.domain_ae.baselines import (
     softly,
     supervised,
 )
-from repro.studies.domain_ae.clusters import GMM, KMEANS, Truth, cluster, masks, masks_f1
+from repro.studies.domain_ae.clusters import (
+    GMM,
+    KMEANS,
+    Truth,
+    cluster,
+    masks,
+    masks_f1,
+    number_of_clusters,
+)
 from repro.studies.domain_ae.domains import Domains
 from repro.studies.domain_ae.mapping import darkness_of, find_domains
 from repro.studies.domain_ae.model import CODE, LATENT, N_FEATURES, THETA, TILE, coding_network
@@ -292,6 +300,7 @@ def features_stage(bench: Bench) -> Answers:
     """Cluster the features, with and without grids, and apply the authors' thresholds."""
     metrics = clustered(bench, "features", "the features", lambda s: features_of(s.codes))
     metrics |= clustered(bench, "latent", "features and grids", lambda s: s.codes[1])
+    metrics |= chosen_number(bench)
     metrics["otsu/f1"] = higher(
         bench.mean(lambda s: masks_f1(s.truth, masks(features_of(s.codes)))),
         f"mean F1 of the authors' masks, channels chosen by the truth, {BY_SPECIMEN}",
@@ -302,6 +311,27 @@ def features_stage(bench: Bench) -> Answers:
     arrays = maps_of(first, shown, found)
     arrays["features"] = features_of(first.codes)[shown].astype(np.float32)
     return metrics, arrays
+
+
+def chosen_number(bench: Bench) -> Metrics:
+    """Return scores of k-means with as many clusters as silhouettes ask for."""
+    numbers = {
+        s.number: number_of_clusters(features_of(s.codes), bench.seed) for s in bench.specimens
+    }
+
+    def found(s: Frames) -> np.ndarray:
+        return cluster(features_of(s.codes), KMEANS, bench.seed, numbers[s.number])
+
+    return {
+        "features/clusters": neither(
+            bench.mean(lambda s: numbers[s.number]),
+            f"clusters of the features whose mean silhouette is largest, {BY_SPECIMEN}",
+        ),
+        "features/ari_chosen": higher(
+            bench.mean(lambda s: s.truth.ari(found(s))),
+            f"adjusted Rand index of so many clusters, {BY_SPECIMEN}",
+        ),
+    }
 
 
 def input_stage(bench: Bench) -> Answers:
@@ -522,6 +552,10 @@ def ours_stage(bench: Bench) -> Answers:
     metrics["context/accuracy"] = higher(
         bench.mean(lambda s: np.mean((s.domains.labels == s.truth.labels)[s.truth.is_pure])),
         f"share of windows whose class is right, named by direction, {BY_SPECIMEN}",
+    )
+    metrics["context/classes"] = neither(
+        bench.mean(lambda s: 1 + s.domains.known.n_classes),
+        f"classes that are found, void and none included, {BY_SPECIMEN}",
     )
     metrics["context/confidence_gap"] = lower(
         bench.mean(confidence_gap),

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from repro.studies.domain_ae.clusters import Truth, cluster, masks, masks_f1
+from repro.studies.domain_ae.clusters import (
+    Truth,
+    cluster,
+    masks,
+    masks_f1,
+    number_of_clusters,
+)
 from repro.studies.domain_ae.specimen import AA, AC, NONE, STRIPED
 
 RNG = np.random.default_rng(0)
@@ -18,6 +24,12 @@ def test_groups_apart_are_found_whatever_their_scale(method):
     found = cluster(features, method, seed=0)
     assert PURE.ari(found) == pytest.approx(1, abs=0.02)
     np.testing.assert_array_equal(found, cluster(features, method, seed=0))
+
+
+@pytest.mark.parametrize("n", [2, 4, 6])
+def test_the_number_of_groups_apart_is_found(n):
+    features = np.eye(6)[LABELS % n] * 5 + 0.3 * RNG.normal(size=(*LABELS.shape, 6))
+    assert number_of_clusters(features, 0) == n
 
 
 def test_features_that_are_constant_are_no_trouble():

@@ -26,7 +26,10 @@ LOWER = (
     "turned/", "loss/", "area/ac", "area/aa", "area/false", "area/late", "crossing_error",
     "end_error", "stripes/", "confidence_gap",
 )  # fmt: skip
-NEITHER = ("reconstruction/gain", "area/domains", "area/coexistence", "stripes/signal")
+NEITHER = (
+    "features/clusters", "context/classes", "reconstruction/gain", "area/domains",
+    "area/coexistence", "stripes/signal",
+)  # fmt: skip
 CURVES = {"autoencoder": {"epoch": [1.0] * 8, "loss": [0.3] * 8, "val_loss": [0.31] * 8}}
 
 
