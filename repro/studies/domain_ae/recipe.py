@@ -36,6 +36,7 @@ BAND = (1.0, 10.0)  # of the stripes, generously [cycles / window]
 N_BINS = 24  # of the corrected tile
 L1_STEP, CORRECTED_L1_STEP = 1e-8, 1e-5
 L1_FIRST_EPOCH, L1_EVERY = 21, 5
+MOST_KEPT = 160  # prepared frames
 CONSTANT_STEPS = 5  # of the schedule, as high as the constant weight is
 
 
@@ -218,12 +219,18 @@ class Windows:
         return {}
 
     def frame(self, number: int) -> np.ndarray:
-        """Return a frame as windows are cut from it; each is prepared once, `ranged` or not."""
-        if number not in self._prepared:
+        """Return a frame as windows are cut from it: `ranged`, or `over_noise`.
+
+        As many are kept as a training asks for again and again.
+        """
+        found = self._prepared.get(number)
+        if found is None:
             prepare = over_noise if self.counts_noise else ranged
-            counts = self.dataset.array("counts")[number]
-            self._prepared[number] = prepare(counts, self.series.window)
-        return self._prepared[number]
+            found = prepare(self.dataset.array("counts")[number], self.series.window)
+            while len(self._prepared) >= MOST_KEPT:
+                self._prepared.pop(next(iter(self._prepared)), None)
+            self._prepared[number] = found
+        return found
 
     def of_frames(self, frames: np.ndarray, most: int | None = None) -> np.ndarray:
         """Return the numbers of the windows of frames, ``(n,)``, at most so many, evenly spread."""

@@ -1,5 +1,6 @@
 """A few small frames, and untrained networks of every variant."""
 
+import keras
 import pytest
 
 from repro.datasets.build import build
@@ -26,6 +27,7 @@ def untrained(series):
     """Return a function that returns a variant's networks as they start."""
 
     def make(variant: str, experiment: str = "gas") -> Trained:
+        keras.utils.set_random_seed(0)
         dataset, models, tasks = series(experiment), {}, {}
         for task in get_study("domain_ae").list_tasks(variant, "smoke", dataset):
             tasks[task.name] = task.resolved(models)

@@ -51,7 +51,10 @@ def evaluations(untrained):
 
 @pytest.mark.slow
 def test_metrics_are_finite_and_claims_find_theirs(evaluations):
-    bench.check_metrics("domain_ae", evaluations["faithful"], better, {"stripes/signal"})
+    found = evaluations["faithful"]
+    # An untrained network's areas need not cross.
+    without = {"stripes/signal", "area/crossing/heating"} - found.metrics.keys()
+    bench.check_metrics("domain_ae", found, better, without)
     of_network = {
         "features/ari", "theta/correlation", "features/sparsity", "features/disentanglement",
         "loss/training", "loss/gap", "loss/plateau", "turned/changed",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from repro.errors import ReproError
-from repro.studies.domain_ae.recipe import ABLATIONS, SCALES, design_of
+from repro.studies.domain_ae.recipe import ABLATIONS, SCALES, Windows, design_of
 from repro.studies.domain_ae.simulate import Series
 from repro.studies.domain_ae.windows import over_noise, ranged
 from repro.study import get_study
@@ -26,6 +26,16 @@ def test_windows_are_cut_from_prepared_frames(untrained):
         found, _ = windows.load(np.array([2 * side**2 + side + 2, 0]))
         top, left = windows.places[1], windows.places[2]
         np.testing.assert_array_equal(found[0], frame[top : top + 64, left : left + 64])
+
+
+def test_no_more_frames_are_kept_than_a_training_needs(untrained, monkeypatch):
+    monkeypatch.setattr("repro.studies.domain_ae.recipe.MOST_KEPT", 2)
+    windows = Windows(untrained("corrected").dataset, True)
+    first = windows.frame(0)
+    for number in (0, 1, 2):
+        windows.frame(number)
+    assert list(windows._prepared) == [1, 2]
+    np.testing.assert_array_equal(windows.frame(0), first)
 
 
 def test_training_takes_windows_of_every_frame_evenly(untrained):
