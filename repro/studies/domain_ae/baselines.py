@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from repro.seeds import generator, integer_seed
-from repro.studies.domain_ae.domains import EXTENTS
+from repro.studies.domain_ae.domains import EXTENTS, bump
 from repro.studies.domain_ae.power import Band, power_over_noise, specimen_of, without_void
 from repro.studies.domain_ae.specimen import PERIODS, REFERENCE_WINDOW
 from repro.studies.domain_ae.windows import (
@@ -209,8 +209,6 @@ def matched(power: np.ndarray, band: Band, wave_vectors: np.ndarray) -> np.ndarr
     wave_vectors : numpy.ndarray
         Of the stripes, ``(n_striped, 2)`` [cycles / window].
     """
-    from repro.studies.domain_ae.domains import bump
-
     shapes = np.stack([bump(vector, band) for vector in wave_vectors])
     return power @ (shapes / shapes.sum(axis=1, keepdims=True)).T
 

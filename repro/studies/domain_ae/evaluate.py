@@ -35,6 +35,7 @@ from repro.studies.domain_ae.baselines import (
     Baseline,
     band_power,
     matched,
+    principal,
     softly,
     supervised,
 )
@@ -339,26 +340,21 @@ def input_stage(bench: Bench) -> Answers:
     metrics = clustered(
         bench, "input_pca", "eight principal components of the network's input", tile_components
     )
-    keras_seed = integer_seed(bench.seed, "untrained")
-    untrained = coding_network(_fresh(bench, keras_seed))
-    found = {
-        s.number: cluster(
-            s.coded(untrained, s.rows[::N_UNTRAINED])[1][..., :N_FEATURES], KMEANS, bench.seed
-        )
-        for s in bench.specimens
-    }
+    untrained = coding_network(_fresh(bench, integer_seed(bench.seed, "untrained")))
+
+    def by_untrained(s: Frames) -> float:
+        every = slice(None, None, N_UNTRAINED)
+        features = features_of(s.coded(untrained, s.rows[every]))
+        truth = Truth(s.truth.labels[every], s.truth.purity[every])
+        return truth.ari(cluster(features, KMEANS, bench.seed))
+
     metrics["untrained/ari"] = higher(
-        bench.mean(
-            lambda s: Truth(s.truth.labels[::N_UNTRAINED], s.truth.purity[::N_UNTRAINED]).ari(
-                found[s.number]
-            )
-        ),
+        bench.mean(by_untrained),
         f"adjusted Rand index of k-means of an untrained network's features, {BY_SPECIMEN}",
     )
-    gains = {n: metrics[f"input_pca/{n}"].resampled for n in ("ari",)}
-    own = bench.mean(lambda s: s.truth.ari(cluster(features_of(s.codes), KMEANS, bench.seed)))
+    trained = bench.mean(lambda s: s.truth.ari(cluster(features_of(s.codes), KMEANS, bench.seed)))
     metrics["features/gain"] = higher(
-        own - gains["ari"],
+        trained - metrics["input_pca/ari"].resampled,
         f"index of the features less that of eight components of the same input, {BY_SPECIMEN}",
     )
     return metrics, {}
@@ -373,8 +369,6 @@ def _fresh(bench: Bench, seed: int) -> keras.Model:
 
 def tile_components(specimen: Frames) -> np.ndarray:
     """Return eight principal components of the tiles of a specimen's windows."""
-    from repro.studies.domain_ae.baselines import principal
-
     bench = specimen.bench
     tiling = _tiling(bench)
     numbers = bench.windows.of_frames(specimen.rows)
