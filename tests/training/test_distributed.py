@@ -192,14 +192,26 @@ def elastic(folder, options, *arguments, **variables):
 
 
 @pytest.mark.parametrize(
-    ("name", "rank", "step"),
-    [("plain", 0, 11), ("dropout", 1, 4), ("renewed", 1, N_STEPS)],
-    ids=["leader_after_a_commit", "follower_in_the_first_epoch", "follower_at_the_last_step"],
+    ("name", "rank", "moment"),
+    [
+        ("plain", 0, {"step": 11}),
+        ("dropout", 1, {"step": 4}),
+        ("renewed", 1, {"step": N_STEPS}),
+        ("plain", 1, {"during": "validation"}),
+        ("plain", 0, {"during": "saving"}),
+    ],
+    ids=[
+        "leader_after_a_commit",
+        "follower_in_the_first_epoch",
+        "follower_at_the_last_step",
+        "follower_as_it_validates",
+        "leader_as_it_saves",
+    ],
 )
 def test_a_worker_killed_costs_only_the_steps_since_the_last_commit(
-    alone, tmp_path, name, rank, step
+    alone, tmp_path, name, rank, moment
 ):
-    wrong = {"rank": rank, "step": step, "how": "kill"}
+    wrong = {"rank": rank, "how": "kill", **moment}
     options = {"folder": str(tmp_path), "cases": {name: EXACT[name]}, "wrong": wrong}
     done = elastic(tmp_path, options)
     assert done.returncode == 0, done.stderr

@@ -1,7 +1,8 @@
 """Trains small networks as one of several ranks; the tests start it with every launcher.
 
 Called with a JSON of a folder, cases by name, and what goes wrong: ``{"rank": 1, "step": 7, "how":
-"kill" | "stop" | "sleep" | "nan" | "error"}``, once, at the 7th batch that rank reads.
+"kill" | "stop" | "sleep" | "nan" | "error"}``, once, at the 7th batch that rank reads; or with
+``"during": "validation" | "saving"`` as it validates, or has written half of its first state.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from types import MappingProxyType
 import keras
 import numpy as np
 
+import repro.training.state as state_module
 from repro.datasets.batches import Batches
 from repro.errors import ReproError
 from repro.training.distributed import join
@@ -58,6 +60,20 @@ def go_wrong(how, marker):
         raise ReproError("This rank was told to fail.")
 
 
+def save_half(go):
+    """Let the first state that is saved be cut off."""
+    savez = np.savez
+
+    def half(file, *arrays, **members):
+        if "history" in members:
+            file.write(b"PK half a state")
+            file.flush()
+            go()
+        return savez(file, *arrays, **members)
+
+    state_module.np.savez = half
+
+
 def renewed_answers(model, epochs, arrays):
     return {"answers": 0.1 * model.predict(data()[0], verbose=0) + arrays.get("answers", 0)}
 
@@ -69,22 +85,36 @@ def train(folder, case, world, wrong, pause_s):
     recipe = world.follow(Recipe.of(PLAIN | case))
     x, y = data()
     n_read = 0
+    is_doomed = bool(wrong) and world.rank == wrong["rank"]
+    during = wrong.get("during") if is_doomed else None
+
+    def go():
+        go_wrong(wrong["how"], folder.parent / "went wrong")
+
+    if during == "saving":
+        save_half(go)
 
     def load(rows, arrays=NOTHING):
         nonlocal n_read
         n_read += 1
         time.sleep(pause_s)
         targets = y[rows] + (arrays["answers"][rows] if arrays else 0)
-        if wrong and world.rank == wrong["rank"] and n_read == wrong["step"]:
+        if is_doomed and n_read == wrong.get("step"):
             if wrong["how"] == "nan":
                 targets = targets * np.nan
             else:
-                go_wrong(wrong["how"], folder.parent / "went wrong")
+                go()
         return x[rows], targets
 
     train = Batches(load, np.arange(N_TRAIN), recipe.batch_size, seed=3)
     rows = np.arange(N_TRAIN, N_TRAIN + N_VALIDATION)
-    validation = Batches(lambda rows, *_: (x[rows], y[rows]), rows, recipe.batch_size, seed=None)
+
+    def load_validation(rows, *_):
+        if during == "validation":
+            go()
+        return x[rows], y[rows]
+
+    validation = Batches(load_validation, rows, recipe.batch_size, seed=None)
     build = partial(build_model, **network)
     return fit(build, recipe, train, validation, folder, 0, {}, world=world, renew=renew)
 
