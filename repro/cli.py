@@ -453,22 +453,22 @@ def claims(
 
 @app.command()
 def compare(
-    baseline: Annotated[Path, typer.Argument(metavar="A.json")],
-    candidate: Annotated[Path, typer.Argument(metavar="B.json")],
+    baseline: Annotated[Path, typer.Argument(metavar="A", help="Record, run, or benchmarks.")],
+    candidate: Annotated[Path, typer.Argument(metavar="B", help="The same, or a folder of them.")],
     accept_gain: Annotated[
         str | None, typer.Option(metavar="REASON", help="Why a gain is sound; else it fails.")
     ] = None,
+    only_changed: Annotated[
+        bool, typer.Option("--only-changed", help="Leave out metrics that stayed.")
+    ] = False,
     json: AsJson = False,
 ) -> None:
-    """Compare a record B with a baseline A: exit 1 on a regression, 2 if not comparable."""
-    from repro.evaluation.records import read_record
-    from repro.evaluation.regression import compare as compare_records
-    from repro.reporting import terminal
+    """Compare B with a baseline A, in Markdown: exit 1 on a regression, 2 if not comparable."""
+    from repro.reporting.comparisons import compare_paths
 
-    comparison = compare_records(read_record(baseline), read_record(candidate), accept_gain)
-    facts = terminal.comparison_facts(comparison)
-    _print(facts, json, lambda: terminal.comparison_page(comparison))
-    raise typer.Exit(comparison.exit_status)
+    compared = compare_paths(baseline, candidate, accept_gain)
+    _print(compared.facts(only_changed), json, lambda: compared.page(only_changed))
+    raise typer.Exit(compared.exit_status)
 
 
 @app.command()

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from repro.evaluation.outcomes import Outcome
     from repro.evaluation.power import Power
     from repro.evaluation.records import Record
-    from repro.evaluation.regression import Comparison
     from repro.study import Study
 
 CLAIMS_WIDTH = 100
@@ -285,24 +284,6 @@ def claims_grid(rows: list[ClaimRow], reasons: dict[str, int]) -> Table:
             Text(row.power_text, style="dim"),
         )
     return columns
-
-
-def comparison_facts(comparison: Comparison) -> dict[str, Any]:
-    """Return a comparison with its outcome."""
-    return {"status": comparison.status, **asdict(comparison)}
-
-
-def comparison_page(comparison: Comparison) -> str:
-    """Return the comparison of two records as text."""
-    rows = [
-        [row.metric, number(row.baseline), number(row.candidate), row.status, row.reason]
-        for row in comparison.rows
-    ]
-    changed = ", ".join(comparison.changed) or "none"
-    lines = [table(["metric", "baseline", "candidate", "status", "reason"], rows), ""]
-    lines += [f"not comparable: {difference}" for difference in comparison.differences]
-    lines += [f"earlier code with the same numbers, {carried}" for carried in comparison.carried]
-    return "\n".join([*lines, f"hashes that differ: {changed}", f"{comparison.status}"])
 
 
 def gate_facts(checked: list[GateResult]) -> list[dict[str, Any]]:

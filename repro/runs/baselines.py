@@ -15,7 +15,7 @@ from repro.evaluation.gates import GateResult, check_gates
 from repro.evaluation.outcomes import Outcome, judge
 from repro.evaluation.power import Power, power
 from repro.evaluation.records import Carried, Record, read_record, write_record
-from repro.evaluation.regression import compare, differences_beyond_code
+from repro.evaluation.regression import compare, differences_beyond_code, primary_metrics
 from repro.files import (
     changing_folder,
     exclusive,
@@ -140,7 +140,9 @@ def _refuse_regressions(folder: Path, records: Mapping[str, Record]) -> None:
         before = folder / name / RECORD_FILE
         if not before.is_file():
             continue
-        comparison = compare(read_record(before), record, accept_gain="it takes that one's place")
+        old = read_record(before)
+        primary = primary_metrics(old, get_study(old.study).claims.claims)
+        comparison = compare(old, record, "it takes that one's place", primary=primary)
         if comparison.status == "failed":
             raise GateFailed(
                 f"{name} is worse than the baseline record of that name (`repro compare` says in "

@@ -1,0 +1,120 @@
+"""What `repro compare` makes of the baseline records, with planted changes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from repro.errors import ReproError
+from repro.evaluation.records import read_record, write_record
+from repro.reporting.comparisons import compare_paths
+
+RESULTS = Path(__file__).parents[2] / "results"
+RECORD = RESULTS / "records" / "mamba-faithful-desk"
+BENCHMARKS = RESULTS / "benchmarks" / "networks" / "epyc.json"
+
+
+def edited(record, factor, folder, *names):
+    """Write a record whose metrics of some names are multiplied, made by other code."""
+    metrics = {
+        name: metric.model_copy(
+            update={"values": {s: factor * v for s, v in metric.values.items()}}
+        )
+        for name in names
+        for metric in [record.metrics[name]]
+    }
+    hashes = record.hashes.model_copy(update={"code": "another"})
+    changed = record.model_copy(update={"metrics": record.metrics | metrics, "hashes": hashes})
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_record(changed, folder / "record.json")
+
+
+def changed_benchmarks(path, change):
+    content = json.loads(BENCHMARKS.read_text(encoding="utf-8"))
+    change(content["rows"])
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_a_record_and_its_folder_are_the_same_thing(tmp_path):
+    compared = compare_paths(RECORD / "record.json", RECORD)
+    assert compared.exit_status == 0
+    assert "Nothing moved" in compared.page(only_changed=True)
+    assert compared.facts(only_changed=True)["rows"] == []
+
+
+def test_a_worse_primary_metric_and_the_hash_that_differs_are_told(tmp_path):
+    record = read_record(RECORD / "record.json")
+    worse = edited(record, 2, tmp_path, "validation_mae/real", "ceiling/r2/c")
+    compared = compare_paths(RECORD, worse)
+    page, facts = compared.page(only_changed=True), compared.facts(only_changed=True)
+    assert compared.exit_status == 1
+    assert {row["metric"]: row["status"] for row in facts["rows"]} == {
+        "validation_mae/real": "regression",
+        "ceiling/r2/c": "better, watched",
+    }
+    assert facts["changed"] == ("code",)
+    assert "| **validation_mae/real** |" in page
+    assert "| ceiling/r2/c |" in page
+
+
+def test_a_gain_needs_a_reason(tmp_path):
+    better = edited(read_record(RECORD / "record.json"), 0.3, tmp_path, "validation_mae/real")
+    assert compare_paths(RECORD, better).exit_status == 1
+    assert compare_paths(RECORD, better, "A wider network.").exit_status == 0
+
+
+def test_folders_of_records_are_compared_by_name_and_a_lost_record_fails(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        for name in ("mamba-faithful-desk", "mamba-faithful-desk-layers_4"):
+            shutil.copytree(RESULTS / "records" / name, folder / name)
+    assert compare_paths(old, new).exit_status == 0
+    assert set(compare_paths(old, new).facts()["records"]) == {p.name for p in old.iterdir()}
+    shutil.rmtree(new / "mamba-faithful-desk-layers_4")
+    compared = compare_paths(old, new)
+    assert compared.lost == ("mamba-faithful-desk-layers_4",)
+    assert compared.exit_status == 1
+
+
+def test_every_baseline_record_passes_against_itself():
+    compared = compare_paths(RESULTS / "records", RESULTS / "records")
+    assert {name: pair.status for name, pair in compared.pairs.items()} == dict.fromkeys(
+        compared.pairs, "passed"
+    )
+
+
+def test_other_films_are_not_comparable():
+    compared = compare_paths(RECORD, RECORD.with_name("mamba-faithful-desk-layers_4"))
+    assert compared.exit_status == 2
+    assert "not comparable" in compared.page()
+
+
+def test_a_step_a_tenth_slower_fails_wherever_its_interval_is_narrow_enough(tmp_path):
+    def slower(rows):
+        for row in rows:
+            for name in ("median", "low", "high", "p95"):
+                row["seconds"][name] *= 1.1
+
+    assert compare_paths(BENCHMARKS, BENCHMARKS).exit_status == 0
+    compared = compare_paths(BENCHMARKS, changed_benchmarks(tmp_path / "b.json", slower))
+    caught = [pair.fails for pair in compared.comparison.pairs]
+    assert sum(caught) >= 0.95 * len(caught), (sum(caught), len(caught))
+    assert compared.exit_status == 1
+
+
+def test_a_lost_benchmark_fails(tmp_path):
+    lost = changed_benchmarks(tmp_path / "b.json", lambda rows: rows.pop())
+    compared = compare_paths(BENCHMARKS, lost)
+    assert compared.exit_status == 1
+    assert "lost" in compared.page(only_changed=True)
+    assert len(compared.facts(only_changed=True)["pairs"]) == 1
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path):
+    for other in (BENCHMARKS, tmp_path):
+        with pytest.raises(ReproError):
+            compare_paths(RECORD, other)
