@@ -9,7 +9,9 @@ Everything but typer is imported where it is used, so that ``repro --help`` is q
 from __future__ import annotations
 
 import os
+import re
 import sys
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from repro import __version__
 from repro.bench.commands import bench_app
 from repro.boundary import INTERRUPTED, told
 from repro.errors import GateFailed, ReproError
@@ -55,7 +58,7 @@ class Commands(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
             said, status = told(error)
-            print(f"error: {said}", file=sys.stderr)
+            print(f"error: {said}{_did_you_mean(said)}", file=sys.stderr)
             raise typer.Exit(status) from None
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
@@ -68,6 +71,16 @@ class Commands(TyperGroup):
         return super().parse_args(ctx, args)
 
 
+def _did_you_mean(said: str) -> str:
+    """Return a question where a message names one that is not there, then one much like it."""
+    wrong = re.search(r"\bno [a-z ]+ '([^']+)'", said)
+    if not wrong:
+        return ""
+    known = re.findall(r"[\w-]+", said[wrong.end() :])
+    close = get_close_matches(wrong[1], known, n=1, cutoff=0.7)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
 def _problem_of(word: str, before: str) -> str | None:
     if not word and (before in NAME_FILES or not before.startswith("--")):
         return "the name of a file or folder is empty: leave it out, or say what you mean."
@@ -78,10 +91,12 @@ def _problem_of(word: str, before: str) -> str | None:
     return None
 
 
-SETTINGS: dict[str, Any] = {"no_args_is_help": True, "context_settings": {"max_content_width": 100}}
+SETTINGS: dict[str, Any] = {
+    "no_args_is_help": True,
+    "context_settings": {"max_content_width": 100, "help_option_names": ["-h", "--help"]},
+}
 app = typer.Typer(
-    cls=Commands, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None,
-    help="Published machine-learning systems for diffraction and electron microscopy, reproduced.",
+    cls=Commands, pretty_exceptions_enable=False, rich_markup_mode=None,
     **SETTINGS,
 )  # fmt: skip
 data_app = typer.Typer(help="Build, verify and describe data sets.", **SETTINGS)
@@ -141,6 +156,24 @@ Records = Annotated[
 Results = Annotated[Path, typer.Option(metavar="FOLDER", help="Where baseline records are.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"repro {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Published machine-learning systems for diffraction and electron microscopy, reproduced."""
+
+
 @app.command("list")
 def list_studies(json: AsJson = False) -> None:
     """List the studies."""
@@ -155,11 +188,12 @@ def list_studies(json: AsJson = False) -> None:
 def info(study: StudyName, json: AsJson = False) -> None:
     """Tell what a study is: its paper, claims, data, variants and deviations."""
     from repro.reporting import terminal
-    from repro.runs.baselines import powers_of
+    from repro.runs.baselines import powers_of, shipped_results
     from repro.study import get_study
 
     described = get_study(study)
-    facts = terminal.study_details(described, powers_of(described.name))
+    records = Path("results") if Path("results").is_dir() else shipped_results() or Path("results")
+    facts = terminal.study_details(described, powers_of(described.name, records))
     _print(facts, json, lambda: terminal.study_page(facts))
 
 
@@ -545,7 +579,12 @@ def report(
     """Write the report of all records as one HTML file that needs no network."""
     from repro.runs import baselines
 
-    baselines.report(_record_folders(records), out)
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ReproError(f"--out {out}: the report is a page: name a file that ends in .html.")
+    folders = _record_folders(records)
+    if not baselines.find_records(folders):
+        raise ReproError(f"{folders[0]} holds no record: there is nothing to report.")
+    baselines.report(folders, out)
     print(out)
 
 
@@ -654,8 +693,20 @@ def _default_folder(choices: Choices) -> Path:
 
 
 def _record_folders(records: Path | None) -> list[Path]:
-    default = Path("results")
-    return [records] if records else [default] if default.is_dir() else []
+    from repro.runs.baselines import shipped_results
+
+    if records is not None:
+        return [records]
+    here = Path("results")
+    if here.is_dir():
+        return [here]
+    shipped = shipped_results()
+    if shipped is None:
+        raise ReproError("There is no folder results here: name one with --records FOLDER.")
+    print(
+        "note: no folder results here; these are the records that repro came with.", file=sys.stderr
+    )
+    return [shipped]
 
 
 def _open_trained(folder: Path) -> Trained:

@@ -13,6 +13,7 @@ import h5py
 import pytest
 from typer.testing import CliRunner
 
+import repro
 from repro import cli
 from repro.errors import NotPossibleHere, ReproError
 from repro.evaluation.records import read_record, write_record
@@ -443,6 +444,48 @@ def test_a_record_passes_against_itself_and_not_against_a_worse_one(copied, tmp_
     result = call("compare", good, bad)
     assert result.exit_code == 1
     assert "regression" in result.stdout
+
+
+def test_only_changed_leaves_out_what_stayed(copied):
+    good = copied / "record.json"
+    assert json.loads(done("compare", good, good, "--json", "--only-changed"))["rows"] == []
+    assert "Nothing moved" in done("compare", copied, good, "--only-changed")
+
+
+def test_the_version_and_the_help_have_the_usual_names():
+    assert done("--version").split() == ["repro", repro.__version__]
+    assert done("-h") == done("--help")
+    assert done("compare", "-h") == done("compare", "--help")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        (("info", "mambo"), "mamba"),
+        (("run", "mamba", "--preset", "desc"), "desk"),
+        (("run", "mamba", "--variant", "faitful"), "faithful"),
+        (("run", "mamba", "--experiment", "layers12"), "layers_12"),
+    ],
+)
+def test_a_name_that_is_nearly_right_is_guessed(wrong, meant):
+    assert f"Did you mean {meant}?" in refused(*wrong)
+    assert "Did you mean" not in refused(*wrong[:-1], "zzz")
+
+
+def test_claims_elsewhere_are_judged_by_the_records_that_came_along(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call("claims", "--study", "mamba", "--json")
+    assert "came with" in result.stderr
+    assert {row["status"] for row in json.loads(result.stdout)} != {"not run"}
+
+
+def test_a_report_is_a_page_of_records(tmp_path):
+    assert ".html" in refused("report", "--records", RESULTS, "--out", tmp_path / "x.txt")
+    (tmp_path / "empty").mkdir()
+    assert "no record" in refused(
+        "report", "--records", tmp_path / "empty", "--out", tmp_path / "x.html"
+    )
+    assert not list(tmp_path.glob("x.*"))
 
 
 def test_comparing_what_is_no_record_is_bad_input(finished, tmp_path):

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import configparser
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import packages_distributions, requires, version
 from importlib.util import find_spec
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import yaml
@@ -136,3 +142,58 @@ def test_the_citation_names_the_version_and_the_paper_of_every_study():
 def test_horovod_is_optional():
     assert "horovod" in SETUP["options.extras_require"]
     assert find_spec("repro") is not None
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this checkout, built from a copy."""
+    folder = tmp_path_factory.mktemp("wheel")
+    names = ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+    for name in names:
+        shutil.copy(ROOT / name, folder)
+    unwanted = shutil.ignore_patterns("__pycache__", "latest", ".lock")
+    for name in ("repro", "data_specs", "results"):
+        shutil.copytree(ROOT / name, folder / name, ignore=unwanted)
+    call = "from setuptools.build_meta import build_wheel; print(build_wheel('dist'))"
+    subprocess.run([sys.executable, "-c", call], cwd=folder, check=True, capture_output=True)
+    (path,) = (folder / "dist").glob("*.whl")
+    return path
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_data_spec_and_record(wheel):
+    with ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    for path in (*ROOT.glob("data_specs/*.yaml"), ROOT / "repro" / "py.typed"):
+        assert path.relative_to(ROOT).as_posix() in names
+    for path in ROOT.glob("results/records/*/record.json"):
+        assert f"repro/{path.relative_to(ROOT).as_posix()}" in names
+
+
+@pytest.mark.slow
+def test_the_wheel_works_in_a_fresh_environment_and_another_folder(wheel, tmp_path):
+    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
+    if uv is None:
+        pytest.skip("uv is not installed")
+    bare = {k: v for k, v in os.environ.items() if not k.startswith(("REPRO_", "PYTHON"))}
+
+    def done(*command):
+        result = subprocess.run(
+            [str(part) for part in command], cwd=tmp_path, env=bare, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr[-2000:]
+        return result.stdout
+
+    done(uv, "venv", "--quiet", "--python", sys.executable, "fresh")
+    python, repro_command = tmp_path / "fresh/bin/python", tmp_path / "fresh/bin/repro"
+    pins = ROOT / "constraints.txt"
+    done(uv, "pip", "install", "--quiet", "--python", python, "-c", pins, f"{wheel}[cpu]")
+    listed = done(repro_command, "list")
+    for name in studies():
+        assert name in listed
+    judged = json.loads(done(repro_command, "claims", "--json"))
+    assert {row["status"] for row in judged} != {"not run"}
+    out = tmp_path / "run"
+    done(repro_command, "run", "rheed_translator", "--variant", "improved", "--out", out, "--quiet")
+    assert (out / "record.json").is_file()
+    assert done(repro_command, "--version").split() == ["repro", repro.__version__]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+import repro
 from repro.bench.rows import find_benchmarks
 from repro.bench.summary import find_ratios
 from repro.errors import GateFailed, ReproError
@@ -280,6 +281,13 @@ def wanted(results: Path, budget_s: float = BUDGET_S, study: str | None = None) 
     folder = results / RECORDS
     records = [record for _, record in find_records([folder] if folder.is_dir() else [])]
     return wanted_runs(records, results, budget_s, study)
+
+
+def shipped_results() -> Path | None:
+    """Return the folder of results that came with the package, in a wheel or a checkout."""
+    package = Path(repro.__file__).parent
+    places = (package / "results", package.parent / "results")
+    return next((place for place in places if (place / RECORDS).is_dir()), None)
 
 
 def find_records(folders: list[Path]) -> list[tuple[Path, Record]]:
