@@ -509,14 +509,15 @@ def compare(
 def accept(
     runs: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Runs that ended well.")],
     results: Results = Path("results"),
-    reason: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Why, though a gate fails; else exit 1.")
-    ] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the ledger.")] = ...,
+    force: Annotated[
+        bool, typer.Option("--force", help="Though a gate fails or it is worse; else exit 1.")
+    ] = False,
 ) -> None:
-    """Make runs' records baseline records; renew summary and the README's claims."""
+    """Make runs' records baseline records; renew summary, README's claims and the ledger."""
     from repro.runs import baselines
 
-    for path in baselines.accept(runs, results, reason):
+    for path in baselines.accept(runs, results, reason, force):
         print(path)
 
 

@@ -26,6 +26,7 @@ from repro.files import (
     write_text,
 )
 from repro.reporting.formatting import count
+from repro.reporting.history import HISTORY_FILE, entry_of, history_text
 from repro.reporting.queue import document_text
 from repro.reporting.report import write_report
 from repro.reporting.tables import ClaimRow, claim_rows, readme_text, summary_text
@@ -39,11 +40,14 @@ LOCK = ".lock"
 QUEUE_DOCUMENT = "docs/paper_runs.md"  # beside it
 
 
-def accept(folders: list[Path], results: Path, reason: str | None = None) -> list[Path]:
+def accept(
+    folders: list[Path], results: Path, reason: str | None = None, force: bool = False
+) -> list[Path]:
     """Make runs' records baseline records, and renew what is generated from these.
 
     Record and figures of each run are copied to ``RESULTS/records/NAME``, NAME being the run's
-    folder; then ``summary.csv`` and the README's table of claims are written.
+    folder; then ``summary.csv`` and the README's table of claims are written, and the ledger gets
+    an entry for each.
 
     Parameters
     ----------
@@ -52,19 +56,23 @@ def accept(folders: list[Path], results: Path, reason: str | None = None) -> lis
     results : Path
         The folder of results, beside the README.
     reason : str, optional
-        Why the records are baseline records although one fails a gate; it is kept in them.
+        Why they are accepted, for the ledger.
+    force : bool
+        Accept them although one fails a gate or is worse than the record it replaces; the reason
+        is kept in them.
 
     Raises
     ------
     ReproError
         If a folder has no record or lacks figures, the record is of a run that failed, two folders
-        have the same name, the reason is empty, or a file cannot be written: nothing changes then.
+        have the same name, the reason is empty, none is given although it is forced, or a file
+        cannot be written: nothing changes then.
     GateFailed
         If a record fails a gate of its study, or is worse than the baseline record of its name, and
-        no reason is given.
+        it is not forced.
     """
-    if reason is not None and not reason.strip():
-        raise ReproError("The reason for accepting is empty: say why the failed gate is no fault.")
+    if (reason is not None or force) and not (reason or "").strip():
+        raise ReproError("The reason for accepting is empty: say why these records are sound.")
     named: dict[str, Path] = {}
     records: dict[str, Record] = {}
     for folder in folders:
@@ -73,11 +81,17 @@ def accept(folders: list[Path], results: Path, reason: str | None = None) -> lis
         if name in named:
             raise ReproError(f"{folder} and {named[name]} have the same name: rename one.")
         named[name] = folder
-        records[name] = record.model_copy(update={"accepted_because": reason or ""})
-    if reason is None:
+        records[name] = record.model_copy(update={"accepted_because": reason if force else ""})
+    compared = {name: _compared(results / RECORDS, name, new) for name, new in records.items()}
+    if not force:
         _refuse_failing(check_baselines(results, records))
-        _refuse_regressions(results / RECORDS, records)
-    with _changing(results, records) as made:
+        _refuse_regressions(compared)
+    entries = {
+        name: entry_of(name, record, compared[name], force, reason or "")
+        for name, record in records.items()
+    }
+    ledger = {results / HISTORY_FILE: history_text(results, entries)}
+    with _changing(results, records, ledger) as made:
         for name, folder in named.items():
             shutil.rmtree(made / name, ignore_errors=True)
             (made / name).mkdir()
@@ -102,7 +116,11 @@ def _acceptable(folder: Path) -> Record:
 
 
 @contextlib.contextmanager
-def _changing(results: Path, accepted: Mapping[str, Record] | None = None) -> Iterator[Path]:
+def _changing(
+    results: Path,
+    accepted: Mapping[str, Record] | None = None,
+    texts: Mapping[Path, str] | None = None,
+) -> Iterator[Path]:
     """Give the folder of baseline records to change; what it holds changes at once.
 
     Parameters
@@ -111,6 +129,8 @@ def _changing(results: Path, accepted: Mapping[str, Record] | None = None) -> It
         The folder of results.
     accepted : mapping, optional
         The records that will be there, by name, for what is generated from them to change too.
+    texts : mapping, optional
+        What else changes with them, by file.
     """
     folder = results / RECORDS
     make_folder(results)
@@ -118,7 +138,8 @@ def _changing(results: Path, accepted: Mapping[str, Record] | None = None) -> It
         if accepted:
             entries = dict(find_records([folder])) if folder.is_dir() else {}
             entries |= {folder / name / RECORD_FILE: record for name, record in accepted.items()}
-            for path, text in _generated(results, sorted(entries.items())).items():
+            generated = _generated(results, sorted(entries.items()))
+            for path, text in (generated | dict(texts or {})).items():
                 partial = written.enter_context(replacing(path))
                 partial.write_text(text, encoding="utf-8")
         with changing_folder(folder) as made:
@@ -132,23 +153,27 @@ def _refuse_failing(checked: list[GateResult]) -> None:
         more = f"; {count(len(failing) - 1, 'gate')} more" if len(failing) > 1 else ""
         raise GateFailed(
             f"{first.gate.record} fails the gate {first.gate.id} ({first.said}){more}: "
-            f"find out why, or accept it with --reason TEXT."
+            f"find out why, or accept it with --force and the reason."
         )
 
 
-def _refuse_regressions(folder: Path, records: Mapping[str, Record]) -> None:
-    for name, record in records.items():
-        before = folder / name / RECORD_FILE
-        if not before.is_file():
-            continue
-        old = read_record(before)
-        primary = primary_metrics(old, get_study(old.study).claims.claims)
-        comparison = compare(old, record, "it takes that one's place", primary=primary)
-        if comparison.status == "failed":
+def _refuse_regressions(compared: Mapping[str, str]) -> None:
+    for name, status in compared.items():
+        if status == "failed":
             raise GateFailed(
                 f"{name} is worse than the baseline record of that name (`repro compare` says in "
-                "what): find out why, or accept it with --reason TEXT."
+                "what): find out why, or accept it with --force and the reason."
             )
+
+
+def _compared(folder: Path, name: str, record: Record) -> str:
+    """Say what comparing a record with the baseline record of its name gives; gains are sound."""
+    before = folder / name / RECORD_FILE
+    if not before.is_file():
+        return "first"
+    old = read_record(before)
+    primary = primary_metrics(old, get_study(old.study).claims.claims)
+    return compare(old, record, "it takes that one's place", primary=primary).status
 
 
 def check_baselines(

@@ -17,6 +17,7 @@ import pytest
 from repro.errors import GateFailed, ReproError
 from repro.evaluation.provenance import hash_data, hash_environment, hash_metrics
 from repro.evaluation.records import read_record, write_record
+from repro.reporting.history import HISTORY_FILE, read_history
 from repro.runs import baselines as results
 
 ROOT = Path(__file__).parents[2]
@@ -184,12 +185,28 @@ def test_accept_refuses_what_is_worse_than_the_baseline_record_of_its_name(
     }
     write_record(record.model_copy(update={"metrics": record.metrics | worse}), path)
     before = content_of(results_folder)
-    with pytest.raises(GateFailed):
-        results.accept([path.parent], results_folder)
-    with pytest.raises(GateFailed, match="worse than the baseline"):
-        results._refuse_regressions(
-            results_folder / "records", {"mamba-faithful-desk": read_record(path)}
+    for reason in (None, "It is new."):
+        with pytest.raises(GateFailed):
+            results.accept([path.parent], results_folder, reason)
+    good = tmp_path / "good" / "mamba-faithful-desk"
+    shutil.copytree(RECORDS / "mamba-faithful-desk", good)
+    two_per_cent = {
+        name: metric.model_copy(
+            update={
+                "values": {
+                    s: v * (1.02 if (metric.better == "lower") == (v > 0) else 0.98)
+                    for s, v in metric.values.items()
+                }
+            }
         )
+        for name, metric in record.metrics.items()
+    }
+    hashes = record.hashes.model_copy(update={"code": "another"})
+    write_record(
+        record.model_copy(update={"metrics": two_per_cent, "hashes": hashes}), good / "record.json"
+    )
+    with pytest.raises(GateFailed, match="worse than the baseline"):
+        results.accept([good], results_folder, "No gate asks for any of it.")
     assert content_of(results_folder) == before
 
 
@@ -198,10 +215,46 @@ def test_a_reason_to_accept_a_record_all_the_same_stays_in_it(tmp_path):
     run, target = run_with_error(tmp_path, 0.2), tmp_path / "results"
     with pytest.raises(ReproError, match="reason"):
         results.accept([run], target, reason=" ")
-    (accepted,) = results.accept([run], target, reason="Fewer films.")
+    with pytest.raises(GateFailed):
+        results.accept([run], target, reason="Fewer films.")
+    with pytest.raises(ReproError, match="reason"):
+        results.accept([run], target, force=True)
+    (accepted,) = results.accept([run], target, reason="Fewer films.", force=True)
     assert read_record(accepted / "record.json").accepted_because == "Fewer films."
     failing = [r.gate.id for r in results.check_baselines(target, study="mamba") if not r.holds]
     assert "field_error" in failing, "a reason mends no gate"
+
+
+def test_the_ledger_says_what_was_accepted_and_why(results_folder, tmp_path):
+    run = tmp_path / "new" / "mamba-faithful-desk"
+    shutil.copytree(RECORDS / run.name, run)
+    results.accept([run], results_folder, "The first.")
+    first = (results_folder / HISTORY_FILE).read_text()
+    results.accept([run], results_folder, "Once more.")
+    assert (results_folder / HISTORY_FILE).read_text().startswith(first), "the past stays"
+    entries = read_history(results_folder)
+    assert [entry.reason for entry in entries] == ["The first.", "Once more."]
+    record = read_record(RECORDS / run.name / "record.json")
+    for entry in entries:
+        assert (entry.name, entry.code, entry.preset) == (run.name, record.hashes.code, "desk")
+        assert (entry.compared, entry.forced) == ("passed", False)
+        assert entry.machine == record.environment.processor
+        values = record.metrics["validation_mae/real"].values.values()
+        assert entry.metrics["validation_mae/real"] == pytest.approx(np.mean(list(values)))
+        assert entry.speed > 0
+    (results_folder / HISTORY_FILE).write_text(first + "{\n")
+    with pytest.raises(ReproError, match="line 2"):
+        results.accept([run], results_folder, "On a damaged ledger.")
+
+
+def test_the_ledger_ends_with_the_records_as_they_are(records):
+    latest = {entry.name: entry for entry in read_history(ROOT / "results")}
+    assert latest.keys() == records.keys()
+    for name, entry in latest.items():
+        assert entry.reason, name
+        for metric, mean in entry.metrics.items():
+            values = list(records[name].metrics[metric].values.values())
+            assert mean == pytest.approx(np.mean(values), nan_ok=True), (name, metric)
 
 
 def test_gates_of_other_records_do_not_stand_in_the_way(baselines, tmp_path):
@@ -263,7 +316,7 @@ runs = [Path(path) for path in sys.argv[2:]]
 print("ready", flush=True)
 while True:
     for reason in ("One.", "Two."):
-        baselines.accept(runs, Path(sys.argv[1]), reason)
+        baselines.accept(runs, Path(sys.argv[1]), reason, force=True)
 """
 
 
