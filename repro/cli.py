@@ -74,7 +74,7 @@ class Commands(TyperGroup):
 def _did_you_mean(said: str) -> str:
     """Return a question where a message names one that is not there, then one much like it."""
     wrong = re.search(r"\bno [a-z ]+ '([^']+)'", said)
-    if not wrong:
+    if not wrong or "Did you mean" in said:
         return ""
     known = re.findall(r"[\w-]+", said[wrong.end() :])
     close = get_close_matches(wrong[1], known, n=1, cutoff=0.7)
@@ -483,6 +483,43 @@ def claims(
 
     rows = select(judged_claims(_record_folders(records)), study, status)
     _print(json_rows(rows), json, lambda: terminal.claims_text(rows))
+
+
+@app.command()
+def verify(
+    claim: Annotated[str, typer.Argument(metavar="STUDY/CLAIM", help="See `repro info STUDY`.")],
+    preset: Annotated[str | None, typer.Option(help="Scale [default: the claim's].")] = None,
+    seed: Seed = None,
+    seeds: Seeds = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the runs go.")] = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it costs.")] = False,
+    results: Results = Path("results"),
+    workers: Workers = 1,
+    threads: Threads = None,
+    time_budget: TimeBudget = None,
+    quiet: Quiet = False,
+    json: AsJson = False,
+) -> None:
+    """Check one claim here: say what it costs, build the data, train, evaluate, judge."""
+    _limit_threads(threads)
+    from repro.reporting.verification import facts, verification
+    from repro.runs.budget import Stopped
+    from repro.runs.choices import Execution
+
+    chosen = () if seed is None and seeds is None else _seeds(seed, seeds)
+    verified = verification(claim, out, preset, chosen)
+    costs = verified.costs(results, workers)
+    for cost in costs:
+        print(cost.said, file=sys.stderr)
+    if dry_run:
+        _print(facts(verified, costs, None), json, lambda: "nothing was started")
+        return
+    execution = Execution(workers, budget_s=time_budget)
+    outcome = verified.outcome(results, execution, _display(quiet))
+    if isinstance(outcome, Stopped):
+        _print(outcome.facts, json, lambda: outcome.said)
+    else:
+        _print(facts(verified, costs, outcome), json, lambda: verified.line(outcome))
 
 
 @app.command()

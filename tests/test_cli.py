@@ -446,6 +446,34 @@ def test_a_record_passes_against_itself_and_not_against_a_worse_one(copied, tmp_
     assert "regression" in result.stdout
 
 
+def test_verify_says_the_cost_first_and_then_judges(springs, tmp_path):
+    command = ("verify", f"{springs}/error", "--preset", "smoke", "--out", tmp_path, "--seed", "0")
+    told = call(*command, "--dry-run", "--results", RESULTS)
+    assert told.exit_code == 0
+    assert "disk" in told.stderr
+    assert list(tmp_path.iterdir()) == [], "a dry run leaves nothing"
+    facts = json.loads(done(*command, "--results", RESULTS, "--quiet", "--json"))
+    assert facts["costs"][0]["disk_gb"] > 0
+    assert facts["outcome"]["status"] == "not run", "a smoke run says nothing of the paper"
+    (run,) = tmp_path.iterdir()
+    assert read_record(run / "record.json").experiment == "few_loads"
+    (line,) = done(*command, "--results", RESULTS, "--quiet").splitlines()
+    assert line.startswith(f"{springs}/error: ")
+
+
+def test_verify_knows_what_it_costs_from_records_and_refuses_what_is_not_there():
+    costs = json.loads(
+        done(
+            *("verify", "mamba/field_mae_real", "--preset", "desk", "--seeds", "0,1"),
+            *("--results", RESULTS, "--dry-run", "--json"),
+        )
+    )["costs"]
+    timings = read_record(RESULTS / "records/mamba-faithful-desk/record.json").timings
+    per_seed = sum(t.wall_s for name, t in timings.items() if name != "data") / 3
+    assert costs[0]["training_s"] == pytest.approx(2 * per_seed)
+    assert "mamba/field_mae_real?" in refused("verify", "mamba/field_mae_reel")
+
+
 def test_only_changed_leaves_out_what_stayed(copied):
     good = copied / "record.json"
     assert json.loads(done("compare", good, good, "--json", "--only-changed"))["rows"] == []
