@@ -523,6 +523,32 @@ def verify(
 
 
 @app.command()
+def matrix(
+    study: StudyName,
+    keras: Annotated[str | None, typer.Option(metavar="3.14,latest", help="Versions.")] = None,
+    tensorflow: Annotated[str | None, typer.Option(metavar="2.20,2.21", help="Versions.")] = None,
+    jax: Annotated[str | None, typer.Option(metavar="0.9,latest", help="Versions.")] = None,
+    variant: Variant = "faithful",
+    preset: Preset = "smoke",
+    seeds: Seeds = "0,1,2",
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Environments and runs.")] = Path(
+        "runs/matrix"
+    ),
+    quiet: Quiet = False,
+    json: AsJson = False,
+) -> None:
+    """Run a study under several versions of the libraries: exit 1 if one moved a number."""
+    from repro.reporting.matrix import combinations, exit_status, facts, page, run_matrix
+
+    asked = {"keras": keras, "tensorflow": tensorflow, "jax": jax}
+    versions = {package: text.split(",") for package, text in asked.items() if text}
+    task = [study, "--variant", variant, "--preset", preset, "--seeds", seeds]
+    cells = run_matrix(task, combinations(**versions), out, _display(quiet))
+    _print(facts(cells), json, lambda: page(cells))
+    raise typer.Exit(exit_status(cells))
+
+
+@app.command()
 def compare(
     baseline: Annotated[Path, typer.Argument(metavar="A", help="Record, run, or benchmarks.")],
     candidate: Annotated[Path, typer.Argument(metavar="B", help="The same, or a folder of them.")],
