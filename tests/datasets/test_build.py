@@ -155,10 +155,12 @@ def test_interrupted_build_goes_on(toy, half_built, tmp_path):
 
 
 SLOW = """
-import sys
+import signal, sys
 from repro.datasets.build import build
 from repro.datasets.spec import load_spec
 if __name__ == "__main__":
+    # Ignored in what a shell runs in the background, as these tests may be.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     spec = load_spec("toy").resolve("small", overrides={"delay": 20.0})
     print("ready", flush=True)
     build(spec, sys.argv[1], workers=2)
@@ -183,7 +185,10 @@ def test_ctrl_c_pressed_twice_ends_a_build_and_its_workers(tmp_path, toy, genera
         os.killpg(ran.pid, signal.SIGINT)
         time.sleep(pause)
         os.killpg(ran.pid, signal.SIGINT)
-        assert ran.wait(timeout=10) != 0
+        try:
+            assert ran.wait(timeout=10) != 0
+        finally:
+            ran.kill()
     time.sleep(0.5)
     assert all(has_ended(worker.pid) for worker in workers)
 

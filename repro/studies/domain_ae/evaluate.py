@@ -73,6 +73,7 @@ PLATEAU = 5  # epochs, from 0, after which the published loss is flat
 N_RECONSTRUCTED = 2000  # windows whose reconstruction is measured
 N_UNTRAINED = 4  # every so many frames are shown to the untrained network
 SHOWN = 6  # frames of the figures
+DRAWN = 128  # pixels of such a frame along a side, about: noise fills a page
 FAINT = 0.01  # of its largest value: a feature below that is off
 TURN = 15.0  # by which windows are turned to see whether their cluster changes [degrees]
 
@@ -803,7 +804,7 @@ def shown_frames(specimen: Frames) -> np.ndarray:
 
 def maps_of(specimen: Frames, shown: np.ndarray, labels: np.ndarray) -> Arrays:
     """Return frames, true classes and classes found, of frames that are shown."""
-    every = max(1, specimen.bench.series.size // 256)
+    every = max(1, specimen.bench.series.size // DRAWN)
     return {
         "map_counts": specimen.of("counts")[shown][:, ::every, ::every],
         "map_true": specimen.truth.labels[shown],

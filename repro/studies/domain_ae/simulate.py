@@ -153,6 +153,18 @@ def frames(start: int, stop: int, seed: int, parameters: dict) -> dict[str, np.n
     return {name: np.stack([arrays[name] for arrays in made]) for name in made[0]}
 
 
+def axes(parameters: dict) -> dict[str, tuple[np.ndarray, str]]:
+    """Return values and unit of the frames' axes: ``row`` and ``column``.
+
+    Parameters
+    ----------
+    parameters : dict
+        Those of the data spec, ``size`` among them.
+    """
+    pixels = np.arange(parameters["size"])
+    return {"row": (pixels, "pixels"), "column": (pixels, "pixels")}
+
+
 def seconds_per_sample(parameters: dict, workers: int) -> float:
     """Return how long workers take for a frame on this machine [s], from one that is made."""
     series = Series(**parameters)

@@ -311,7 +311,10 @@ def _other_tiff(name: str, content: bytes) -> list[tuple[np.ndarray, tuple[str, 
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(content)) as tiff:
-        return [_page(name, page) for page in tiff.pages]
+        pages = [_page(name, page) for page in tiff.pages]
+    if not pages:
+        raise ReproError(f"{name} is a damaged or unusual TIFF file; save it again.")
+    return pages
 
 
 def _page(name: str, page: TiffPage) -> tuple[np.ndarray, tuple[str, ...]]:
