@@ -75,8 +75,9 @@ def figure_view(name: str, entry: FigureEntry, folder: Path, embedded: bool = Tr
         if size and not embedded:
             return FigureView(**shared, alt=alt, file=entry.file)
         if size:
+            uri, (width, height) = data_uri(content, path.suffix), size
             return FigureView(
-                **shared, alt=alt, uri=data_uri(content, path.suffix), width=size[0], height=size[1]
+                **shared, alt=alt, uri=uri, width=width, height=height, file=entry.file
             )
         problem = f"{entry.file} is damaged or not the image its name says."
     return FigureView(**shared, alt=alt, problem=problem)

@@ -228,9 +228,23 @@ def study_view(study: Study, entries: Entries, base: Path, references: Reference
         variants=variant_tables(stated.claims, own, base),
         across=across_views(study, [record for _, record in own]),
         lead=lead,
-        runs=[run for run in runs if run.preset != "smoke"],
+        runs=without_repeats([run for run in runs if run.preset != "smoke"]),
         smoke_runs=[run for run in runs if run.preset == "smoke"],
     )
+
+
+def without_repeats(runs: list[RunView]) -> list[RunView]:
+    """Return runs whose figures are in the page once: those of one data set are alike."""
+    seen: set[str] = set()
+
+    def once(figures: list[FigureView]) -> list[FigureView]:
+        kept = [replace(f, uri=None) if f.uri in seen else f for f in figures]
+        seen.update(f.uri for f in kept if f.uri)
+        return kept
+
+    return [
+        replace(run, figures=once(run.figures), worst_cases=once(run.worst_cases)) for run in runs
+    ]
 
 
 def run_order(record: Record) -> tuple:

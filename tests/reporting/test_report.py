@@ -365,4 +365,9 @@ def test_page_of_the_committed_records_is_small_enough_to_send(tmp_path):
         [(p, read_record(p)) for p in paths], known_studies(), tmp_path / "report.html"
     )
     assert page.stat().st_size < 3_000_000
-    assert "Figure missing" not in page.read_text(encoding="utf-8")
+    content = page.read_text(encoding="utf-8")
+    assert "Figure missing" not in content
+    pictures = re.findall(r'<img src="(data:[^"]+)"', content)
+    assert pictures
+    in_sections = [re.findall(r'<img src="(data:[^"]+)"', s) for s in content.split("<section")]
+    assert all(len(found) == len(set(found)) for found in in_sections), "one picture, once"
