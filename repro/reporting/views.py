@@ -228,14 +228,14 @@ def study_view(study: Study, entries: Entries, base: Path, references: Reference
         variants=variant_tables(stated.claims, own, base),
         across=across_views(study, [record for _, record in own]),
         lead=lead,
-        runs=without_repeats([run for run in runs if run.preset != "smoke"]),
+        runs=without_repeats([run for run in runs if run.preset != "smoke"], lead),
         smoke_runs=[run for run in runs if run.preset == "smoke"],
     )
 
 
-def without_repeats(runs: list[RunView]) -> list[RunView]:
+def without_repeats(runs: list[RunView], lead: FigureView | None) -> list[RunView]:
     """Return runs whose figures are in the page once: those of one data set are alike."""
-    seen: set[str] = set()
+    seen = {lead.uri} if lead else set()
 
     def once(figures: list[FigureView]) -> list[FigureView]:
         kept = [replace(f, uri=None) if f.uri in seen else f for f in figures]
