@@ -1,5 +1,6 @@
 """What every benchmark says of its machine, and how programs are compared."""
 
+import os
 from statistics import median
 from time import perf_counter
 
@@ -48,3 +49,13 @@ def take_short_turns(take_turns):
         return take_turns(n_warmups=2, n_rounds=n_rounds, **programs)
 
     return run
+
+
+@pytest.fixture
+def torch():
+    """Return PyTorch on as many threads as Keras takes, which is all cores."""
+    program = pytest.importorskip("torch", reason="PyTorch is missing: pip install torch")
+    before = program.get_num_threads()
+    program.set_num_threads(len(os.sched_getaffinity(0)))
+    yield program
+    program.set_num_threads(before)

@@ -3,7 +3,6 @@
 The two take turns in the same run, on the GPU that Keras uses, or on all cores.
 """
 
-import os
 from itertools import pairwise
 
 import keras
@@ -17,16 +16,6 @@ from repro.training.recipe import is_compiled
 
 HEIGHT, WIDTH, BATCH = 540, 720, 4
 LEARNING_RATE = 1e-4
-
-
-@pytest.fixture
-def torch():
-    """Return PyTorch on as many threads as Keras takes, which is all cores."""
-    program = pytest.importorskip("torch", reason="PyTorch is missing: pip install torch")
-    before = program.get_num_threads()
-    program.set_num_threads(len(os.sched_getaffinity(0)))
-    yield program
-    program.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

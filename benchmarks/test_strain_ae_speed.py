@@ -4,8 +4,6 @@ The two take turns in the same run: at the published size on a GPU, at that of t
 all cores.
 """
 
-import os
-
 import keras
 import numpy as np
 import pytest
@@ -18,16 +16,6 @@ from repro.training.recipe import is_compiled
 
 LEARNING_RATE = 3e-4
 STAGES = ("rotation", "strain")
-
-
-@pytest.fixture
-def torch():
-    """Return PyTorch on as many threads as Keras takes, which is all cores."""
-    program = pytest.importorskip("torch", reason="PyTorch is missing: pip install torch")
-    before = program.get_num_threads()
-    program.set_num_threads(len(os.sched_getaffinity(0)))
-    yield program
-    program.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
