@@ -1,4 +1,4 @@
-"""Sample images by the backend in force, and write what comes out with its gradients: OUT.npz."""
+"""Sample and normalise images by the backend in force, and write all with gradients: OUT.npz."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ import sys
 import keras
 import numpy as np
 
+from repro.layers.normalised import normalised
 from repro.layers.sampling import AffineSampler, Resize, compose, inverse
 
 DRAWS = np.random.default_rng(0)
 IMAGES = DRAWS.normal(size=(3, 9, 11, 2))
 MAPS = np.eye(2, 3) + 0.3 * DRAWS.normal(size=(3, 2, 3))
+TO_NORMALISE = {
+    "images": DRAWS.normal(size=(3, 9, 11, 2)),
+    "gain": DRAWS.normal(1, 0.3, size=(1, 9, 11, 1)),
+    "shift": DRAWS.normal(size=(1, 9, 11, 1)),
+}
 
 
 def gradients(function, *inputs):
@@ -47,5 +53,14 @@ def sampled(dtype: str) -> dict[str, np.ndarray]:
     return {name: keras.ops.convert_to_numpy(values) for name, values in found.items()}
 
 
+def normalising(dtype: str) -> dict[str, np.ndarray]:
+    """Return images normalised, and gradients by images, gain and shift."""
+    inputs = [values.astype(dtype) for values in TO_NORMALISE.values()]
+    found = {"normalised": normalised(*inputs)}
+    for name, values in zip(TO_NORMALISE, gradients(normalised, *inputs), strict=True):
+        found[f"normalised_by_{name}"] = values
+    return {name: keras.ops.convert_to_numpy(values) for name, values in found.items()}
+
+
 if __name__ == "__main__":
-    np.savez(sys.argv[1], **sampled("float32"))
+    np.savez(sys.argv[1], **sampled("float32"), **normalising("float32"))

@@ -165,7 +165,10 @@ def test_jax_gives_the_values_and_gradients_of_tensorflow(tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": "jax"}
     subprocess.run([sys.executable, SAMPLE, out], check=True, env=environment)
     with np.load(out) as by_jax:
-        for name, values in runpy.run_path(str(SAMPLE))["sampled"]("float32").items():
+        script = runpy.run_path(str(SAMPLE))
+        for name, values in (
+            script["sampled"]("float32") | script["normalising"]("float32")
+        ).items():
             np.testing.assert_allclose(by_jax[name], values, rtol=1e-4, atol=1e-4, err_msg=name)
 
 

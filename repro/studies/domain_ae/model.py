@@ -11,7 +11,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from repro.layers.pytorch import convolution, dense, pytorch_initializers
+from repro.layers.normalised import normalised_convolution
+from repro.layers.pytorch import convolution, dense
 from repro.layers.sampling import Resize
 from repro.studies.domain_ae.tiles import Reading, Tile
 from repro.training.loss_term import LossTerm
@@ -123,21 +124,7 @@ def decoder(latent, architecture: Architecture):
 def _block(x):
     """Three convolutions, rectified and added to what comes in; then one more, rectified."""
     y = convolution(convolution(x, x.shape[-1], 3, padding="same"), x.shape[-1], 3, padding="same")
-    return _single(layers.Add()([_single(y), x]))
-
-
-def _single(x):
-    """A convolution, normalised over the image with a gain and a shift a pixel, rectified."""
-    n_channels = x.shape[-1]
-    convolve = layers.Conv2D(n_channels, 3, padding="same", **pytorch_initializers(9 * n_channels))
-    y = convolve(x)
-    # What a bias adds the normalisation takes away: its gradient is rounding, of which Adam would
-    # make steps of full size.
-    convolve.bias.trainable = False
-    # Keras takes the variance as a difference of squares, which loses digits far from 0.
-    y = y - ops.mean(y, axis=(1, 2), keepdims=True)
-    y = layers.LayerNormalization(axis=(1, 2), epsilon=1e-5)(y)
-    return layers.Activation("relu")(y)
+    return normalised_convolution(layers.Add()([normalised_convolution(y), x]))
 
 
 @keras.saving.register_keras_serializable(package="repro.domain_ae")

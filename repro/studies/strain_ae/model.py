@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from repro.layers.normalised import normalised_convolution
 from repro.layers.pytorch import convolution, dense, pytorch_initializers
 from repro.layers.sampling import AffineSampler, Resize, compose, inverse
 from repro.studies.strain_ae.patches import centres, cut, firsts, half_side, inside, led_to, through
@@ -58,7 +59,7 @@ def encoder(images, architecture: Architecture):
     """Return the code of images, ``(n, 20)`` of ``(n, n_pixels, n_pixels, 1)``."""
     x = convolution(images, architecture.width, 3, padding="same")
     for window in architecture.pools:
-        x = _single_block(_residual_block(x))
+        x = normalised_convolution(_residual_block(x))
         x = layers.MaxPooling2D(window)(x)
     x = layers.Flatten()(convolution(x, 1, 3, padding="same"))
     return dense(x, N_LATENT, name=CODE)
@@ -71,12 +72,14 @@ def decoder(architecture: Architecture, n_inputs: int | None = None) -> keras.Mo
     """
     choice = keras.Input((n_inputs or architecture.n_bases,))
     x = layers.Reshape((COARSE, COARSE, 1))(dense(choice, COARSE**2))
-    x = _single_block(_residual_block(convolution(x, architecture.width, 3, padding="same")))
+    x = normalised_convolution(
+        _residual_block(convolution(x, architecture.width, 3, padding="same"))
+    )
     size = COARSE
     for factor in reversed(architecture.pools):
         size *= factor
         x = Resize((size, size), align_corners=True)(x)
-        x = _single_block(_residual_block(x))
+        x = normalised_convolution(_residual_block(x))
     x = layers.LeakyReLU(0.001, dtype="float32")(convolution(x, 1, 3, padding="same"))
     return keras.Model(choice, x, name="decoder")
 
@@ -86,21 +89,7 @@ def _residual_block(x):
     y = x
     for _ in range(2):
         y = convolution(y, x.shape[-1], 3, padding="same", activation="relu")
-    return layers.Add()([_single_block(y), x])
-
-
-def _single_block(x):
-    """A convolution, normalised over the image, with a gain and a shift a pixel."""
-    n_channels = x.shape[-1]
-    convolve = layers.Conv2D(n_channels, 3, padding="same", **pytorch_initializers(9 * n_channels))
-    y = convolve(x)
-    # What a bias adds the normalisation takes away: its gradient is rounding, of which Adam would
-    # make steps of full size.
-    convolve.bias.trainable = False
-    # Keras takes the variance as a difference of squares, which loses digits far from 0.
-    y = y - ops.mean(y, axis=(1, 2), keepdims=True)
-    y = layers.LayerNormalization(axis=(1, 2), epsilon=1e-5)(y)
-    return layers.Activation("relu")(y)
+    return layers.Add()([normalised_convolution(y), x])
 
 
 @keras.saving.register_keras_serializable(package="repro.strain_ae")
