@@ -7,18 +7,16 @@ import bench
 import numpy as np
 import pytest
 
-from repro.studies.domain_ae.evaluate import (
-    Bench,
-    Frames,
+from repro.studies.domain_ae.evaluate import areas_stage
+from repro.studies.domain_ae.evaluate_network import (
     _nearest_cluster,
-    areas_stage,
     circular_correlation,
     deviation_gain,
     explained,
     sparsity,
-    true_waves,
 )
 from repro.studies.domain_ae.figures import CAPTIONS, across, figures
+from repro.studies.domain_ae.scoring import Bench, Frames, true_waves
 from repro.studies.domain_ae.specimen import AA, AC, STRIPED
 
 RNG = np.random.default_rng(0)
@@ -165,7 +163,7 @@ def test_what_of_the_tiles_is_reconstructed(monkeypatch, share, gain):
     tiles = RNG.normal(size=(300, 50))
     found = tiles.mean(axis=0) + share * (tiles - tiles.mean(axis=0))
     monkeypatch.setattr(
-        "repro.studies.domain_ae.evaluate._reconstructed", lambda specimen: (tiles, found)
+        "repro.studies.domain_ae.evaluate_network._reconstructed", lambda specimen: (tiles, found)
     )
     assert explained(None) == pytest.approx(1 - (1 - share) ** 2)
     assert deviation_gain(None) == pytest.approx(gain)
