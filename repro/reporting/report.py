@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from markupsafe import Markup
 from repro.files import write_text
 from repro.reporting import views
 from repro.reporting.benchmarks import benchmark_view
+from repro.reporting.courses import HEIGHT, WIDTH, history_view
 from repro.reporting.forest import forest
 from repro.reporting.formatting import STATUSES, breakable, unbroken
 from repro.reporting.opening import SCALES, summarise
@@ -19,6 +21,7 @@ from repro.reporting.tables import Entries, relative
 
 if TYPE_CHECKING:
     from repro.bench.rows import BenchmarkFile
+    from repro.reporting.history import Entry
     from repro.reporting.views import References
     from repro.study import Study
 
@@ -47,6 +50,7 @@ def write_report(
     command: str | None = None,
     benchmarks: Mapping[Path, BenchmarkFile] | None = None,
     ratios: Mapping[Path, dict[str, Any]] | None = None,
+    history: Sequence[Entry] = (),
 ) -> Path:
     """Write the report of all records as one HTML file.
 
@@ -66,6 +70,8 @@ def write_report(
         Timings of networks by path.
     ratios : dict, optional
         Programs beside each other, as `repro.bench.summary` wrote them, by path.
+    history : sequence of Entry
+        The ledger of what was accepted, oldest first.
 
     Raises
     ------
@@ -73,7 +79,9 @@ def write_report(
         If a study's claims are damaged or the file cannot be written.
     """
     out = Path(out)
-    page = render(records, studies, out.parent, references, command, out.name, benchmarks, ratios)
+    page = render(
+        records, studies, out.parent, references, command, out.name, benchmarks, ratios, history
+    )
     write_text(out, page)
     return out
 
@@ -87,12 +95,13 @@ def render(
     name: str = "report.html",
     benchmarks: Mapping[Path, BenchmarkFile] | None = None,
     ratios: Mapping[Path, dict[str, Any]] | None = None,
+    history: Sequence[Entry] = (),
 ) -> str:
     """Return the page; the same records give the same text.
 
     Parameters
     ----------
-    records, studies, references, command, benchmarks, ratios
+    records, studies, references, command, benchmarks, ratios, history
         As in `write_report`.
     base : Path
         The folder to which the paths of records are relative.
@@ -105,7 +114,7 @@ def render(
     shown = [views.study_view(s, entries, base, references) for s in studies.values()]
     rows = [row for study in shown for row in study.claims]
     plot = forest(rows)
-    return (
+    page = (
         environment()
         .get_template("report.html.j2")
         .render(
@@ -122,10 +131,13 @@ def render(
                 {relative(path, base): file for path, file in (benchmarks or {}).items()},
                 {relative(path, base): file for path, file in (ratios or {}).items()},
             ),
+            history=history_view(history),
+            plot_size=(WIDTH, HEIGHT),
             environments=views.environments(entries, base),
             rebuild=command or f"repro report --out {name}",
         )
     )
+    return re.sub(r"\n\s+", "\n", page)  # indentation is for who reads the template
 
 
 def environment() -> jinja2.Environment:

@@ -26,7 +26,7 @@ from repro.files import (
     write_text,
 )
 from repro.reporting.formatting import count
-from repro.reporting.history import HISTORY_FILE, entry_of, history_text
+from repro.reporting.history import HISTORY_FILE, entry_of, history_text, read_history
 from repro.reporting.queue import document_text
 from repro.reporting.report import write_report
 from repro.reporting.tables import ClaimRow, claim_rows, readme_text, summary_text
@@ -339,8 +339,14 @@ def find_records(folders: list[Path]) -> list[tuple[Path, Record]]:
 
 def report(folders: list[Path], out: Path) -> Path:
     """Write the report of all records under some folders as one HTML file."""
-    speed = {"benchmarks": find_benchmarks(folders), "ratios": find_ratios(folders)}
-    return write_report(find_records(folders), studies(), out, **speed)
+    return write_report(
+        find_records(folders),
+        studies(),
+        out,
+        benchmarks=find_benchmarks(folders),
+        ratios=find_ratios(folders),
+        history=[entry for folder in folders for entry in read_history(folder)],
+    )
 
 
 def judged_claims(folders: list[Path]) -> list[ClaimRow]:

@@ -9,10 +9,12 @@ from PIL import Image
 
 from repro.bench.summary import find_ratios
 from repro.reporting.figures import Curve
+from repro.reporting.history import read_history
 from repro.reporting.report import write_report
 
 pytestmark = pytest.mark.slow
 
+RESULTS = Path(__file__).parents[2] / "results"
 WIDTHS = (390, 1280)
 OPEN_ALL = "document.querySelectorAll('details').forEach(details => { details.open = true })"
 
@@ -30,7 +32,8 @@ def reports(gallery, bench_row, bench_file):
             folder / "report.html",
             reference,
             benchmarks=timings,
-            ratios=find_ratios([Path(__file__).parents[2] / "results"]),
+            ratios=find_ratios([RESULTS]),
+            history=read_history(RESULTS),
         ),
         "no records": write_report([], studies, folder / "empty.html"),
     }
