@@ -178,9 +178,11 @@ def options(
 def list_studies(json: AsJson = False) -> None:
     """List the studies."""
     from repro.reporting import terminal
+    from repro.runs.baselines import ages_of
     from repro.study import studies
 
-    rows = [terminal.study_facts(study) for study in studies().values()]
+    ages = ages_of(_results_folder())
+    rows = [terminal.study_facts(study, ages[name]) for name, study in studies().items()]
     _print(rows, json, lambda: terminal.study_table(rows))
 
 
@@ -188,12 +190,13 @@ def list_studies(json: AsJson = False) -> None:
 def info(study: StudyName, json: AsJson = False) -> None:
     """Tell what a study is: its paper, claims, data, variants and deviations."""
     from repro.reporting import terminal
-    from repro.runs.baselines import powers_of, shipped_results
+    from repro.runs.baselines import ages_of, powers_of
     from repro.study import get_study
 
     described = get_study(study)
-    records = Path("results") if Path("results").is_dir() else shipped_results() or Path("results")
-    facts = terminal.study_details(described, powers_of(described.name, records))
+    results = _results_folder()
+    powers, ages = powers_of(described.name, results), ages_of(results)[described.name]
+    facts = terminal.study_details(described, powers, ages)
     _print(facts, json, lambda: terminal.study_page(facts))
 
 
@@ -754,6 +757,14 @@ def _names(networks: str | None) -> tuple[str, ...]:
 def _default_folder(choices: Choices) -> Path:
     parts = [choices.study, choices.variant, choices.preset, choices.experiment]
     return Path("runs") / "-".join(part for part in parts if part)
+
+
+def _results_folder() -> Path:
+    """Return the folder of results here, else that which came with the package."""
+    from repro.runs.baselines import shipped_results
+
+    here = Path("results")
+    return here if here.is_dir() else shipped_results() or here
 
 
 def _record_folders(records: Path | None) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from repro.reporting.courses import HEIGHT, WIDTH, history_view
 from repro.reporting.forest import forest
 from repro.reporting.formatting import STATUSES, breakable, unbroken
 from repro.reporting.opening import SCALES, summarise
-from repro.reporting.tables import Entries, relative
+from repro.reporting.tables import OLDER, Entries, relative
 
 if TYPE_CHECKING:
     from repro.bench.rows import BenchmarkFile
@@ -39,6 +39,7 @@ WORDS = {
     + "; ".join(f"{name}, {meaning}" for name, meaning in SCALES.items())
     + ".",
     "record": "The file with the result of one run; this page is made from records.",
+    OLDER: "A record's code is not that which made this page, so that its numbers may have moved.",
 }
 
 
@@ -51,6 +52,7 @@ def write_report(
     benchmarks: Mapping[Path, BenchmarkFile] | None = None,
     ratios: Mapping[Path, dict[str, Any]] | None = None,
     history: Sequence[Entry] = (),
+    stale: Collection[Path] = (),
 ) -> Path:
     """Write the report of all records as one HTML file.
 
@@ -72,6 +74,8 @@ def write_report(
         Programs beside each other, as `repro.bench.summary` wrote them, by path.
     history : sequence of Entry
         The ledger of what was accepted, oldest first.
+    stale : collection of Path
+        Records that another code than today's made.
 
     Raises
     ------
@@ -79,10 +83,8 @@ def write_report(
         If a study's claims are damaged or the file cannot be written.
     """
     out = Path(out)
-    page = render(
-        records, studies, out.parent, references, command, out.name, benchmarks, ratios, history
-    )
-    write_text(out, page)
+    shown = benchmarks, ratios, history, stale
+    write_text(out, render(records, studies, out.parent, references, command, out.name, *shown))
     return out
 
 
@@ -96,12 +98,13 @@ def render(
     benchmarks: Mapping[Path, BenchmarkFile] | None = None,
     ratios: Mapping[Path, dict[str, Any]] | None = None,
     history: Sequence[Entry] = (),
+    stale: Collection[Path] = (),
 ) -> str:
     """Return the page; the same records give the same text.
 
     Parameters
     ----------
-    records, studies, references, command, benchmarks, ratios, history
+    records, studies, references, command, benchmarks, ratios, history, stale
         As in `write_report`.
     base : Path
         The folder to which the paths of records are relative.
@@ -111,7 +114,7 @@ def render(
     entries = sorted(records, key=lambda entry: relative(entry[0], base))
     if references is None:
         references = views.published_curves(studies)
-    shown = [views.study_view(s, entries, base, references) for s in studies.values()]
+    shown = [views.study_view(s, entries, base, references, stale) for s in studies.values()]
     rows = [row for study in shown for row in study.claims]
     plot = forest(rows)
     page = (
@@ -131,6 +134,7 @@ def render(
                 {relative(path, base): file for path, file in (benchmarks or {}).items()},
                 {relative(path, base): file for path, file in (ratios or {}).items()},
             ),
+            older=OLDER,
             history=history_view(history),
             plot_size=(WIDTH, HEIGHT),
             environments=views.environments(entries, base),

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 NAME = "claims"  # in the markers of the README
 BEGIN, END = markers(NAME)
+OLDER = "older code"  # what made a record that is not of today's
 OURS = "improved"  # the variant that is ours
 MOST_UNTOLD = 8  # claims of a study without any run that are not folded away
 SUMMARY_COLUMNS = (
@@ -81,6 +83,8 @@ class ClaimRow:
         What was run, or what to run.
     records : list of str
         The records behind the value, relative to the page.
+    stale, ours_stale : bool
+        Whether another code than today's made a record behind the value, or behind ours.
     """
 
     study: str
@@ -115,6 +119,8 @@ class ClaimRow:
     power: dict[str, float] | None
     commands: list[str]
     records: list[str]
+    stale: bool = False
+    ours_stale: bool = False
 
     @property
     def reported_label(self) -> str:
@@ -126,6 +132,16 @@ class ClaimRow:
     def behind(self) -> str:
         """At which preset the value was found, and what its interval is made of."""
         return "; ".join(filter(None, (self.scale, self.parts_text)))
+
+    @property
+    def age(self) -> str:
+        """That another code made the value; empty if today's did."""
+        return OLDER if self.stale else ""
+
+    @property
+    def ours_age(self) -> str:
+        """The same of ours."""
+        return OLDER if self.ours_stale else ""
 
     @property
     def power_text(self) -> str:
@@ -192,7 +208,9 @@ def relative(path: Path, base: Path) -> str:
     return Path(os.path.relpath(path, base)).as_posix()
 
 
-def claim_rows(study: Study, entries: Entries, base: Path) -> list[ClaimRow]:
+def claim_rows(
+    study: Study, entries: Entries, base: Path, stale: Collection[Path] = ()
+) -> list[ClaimRow]:
     """Judge every claim of a study by the records of that study.
 
     Parameters
@@ -203,12 +221,16 @@ def claim_rows(study: Study, entries: Entries, base: Path) -> list[ClaimRow]:
         Paths and records, of any study.
     base : Path
         The folder to which the paths of records are relative.
+    stale : collection of Path
+        Records that another code than today's made.
     """
     own = [(path, record) for path, record in entries if record.study == study.name]
-    return [claim_row(study.name, claim, own, base) for claim in study.claims.claims]
+    return [claim_row(study.name, claim, own, base, stale) for claim in study.claims.claims]
 
 
-def claim_row(study: str, claim: Claim, entries: Entries, base: Path) -> ClaimRow:
+def claim_row(
+    study: str, claim: Claim, entries: Entries, base: Path, stale: Collection[Path] = ()
+) -> ClaimRow:
     """Put a claim, its outcome and the records behind it into one row."""
     records = [record for _, record in entries]
     outcome, told = judge(claim, records), power(claim, records)
@@ -247,6 +269,8 @@ def claim_row(study: str, claim: Claim, entries: Entries, base: Path) -> ClaimRo
         power=None if told is None else asdict(told),
         commands=[r.command for r in outcome.sources] or [suggested_command(study, claim)],
         records=[relative(paths[id(record)], base) for record in outcome.sources],
+        stale=any(paths[id(record)] in stale for record in outcome.sources),
+        ours_stale=any(paths[id(record)] in stale for record in ours.sources),
     )
 
 

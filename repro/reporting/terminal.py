@@ -24,7 +24,7 @@ from repro.reporting.formatting import (
     number,
     with_unit,
 )
-from repro.reporting.tables import ClaimRow, numbered_reasons, power_text, scale_notes
+from repro.reporting.tables import OLDER, ClaimRow, numbered_reasons, power_text, scale_notes
 
 if TYPE_CHECKING:
     from repro.datasets.store import Dataset
@@ -81,8 +81,16 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     )
 
 
-def study_facts(study: Study) -> dict[str, Any]:
-    """Return a study's name, title, variants, presets and experiments."""
+def study_facts(study: Study, ages: Mapping[str, bool]) -> dict[str, Any]:
+    """Return a study's name, title, variants, presets, experiments and baseline records.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    ages : mapping
+        Of each of its baseline records by name, whether another code than today's made it.
+    """
     spec = study.data_spec
     return {
         "name": study.name,
@@ -90,18 +98,29 @@ def study_facts(study: Study) -> dict[str, Any]:
         "variants": list(study.variants),
         "presets": list(spec.presets),
         "experiments": list(spec.experiments),
+        "records": list(ages),
+        "records_of_older_code": [name for name, is_stale in ages.items() if is_stale],
     }
 
 
 def study_table(rows: list[dict[str, Any]]) -> str:
     """Return a table of studies."""
-    entries = [[r["name"], ", ".join(r["variants"]), ", ".join(r["presets"])] for r in rows]
-    titles = [[row["title"]] for row in rows]
-    header = ["study", "variants", "presets", "title"]
-    return table(header, [[*e, *t] for e, t in zip(entries, titles, strict=True)])
+    lines = [
+        [r["name"], ", ".join(r["variants"]), ", ".join(r["presets"]), _ages(r), r["title"]]
+        for r in rows
+    ]
+    return table(["study", "variants", "presets", "records", "title"], lines)
 
 
-def study_details(study: Study, powers: Mapping[str, Power | None]) -> dict[str, Any]:
+def _ages(facts: dict[str, Any]) -> str:
+    """Return how many records there are, and how many of older code."""
+    n, n_stale = len(facts["records"]), len(facts["records_of_older_code"])
+    return f"{n}, {n_stale} of {OLDER}" if n_stale else str(n)
+
+
+def study_details(
+    study: Study, powers: Mapping[str, Power | None], ages: Mapping[str, bool]
+) -> dict[str, Any]:
     """Return all that is known of a study before it is run.
 
     Parameters
@@ -110,10 +129,12 @@ def study_details(study: Study, powers: Mapping[str, Power | None]) -> dict[str,
         The study.
     powers : mapping
         What each claim's protocol can tell, by the claim's id.
+    ages : mapping
+        As `study_facts` takes them.
     """
     claims = study.claims
     return {
-        **study_facts(study),
+        **study_facts(study, ages),
         "paper": claims.paper.model_dump(mode="json"),
         "claims": [
             claim.model_dump(mode="json")
@@ -151,6 +172,7 @@ def study_page(facts: dict[str, Any]) -> str:
             ),
         ),
         _section("Claims", map(_claim_line, facts["claims"])),
+        _section("Baseline records", _record_lines(facts)),
         _section("Deviations", [*facts["deviations"], *data["deviations"]]),
         _section("Limitations", data["limitations"]),
     ]
@@ -254,6 +276,12 @@ def claims_text(rows: list[ClaimRow]) -> str:
             console.print()
         console.print(Text("Reasons", style="bold"))
         console.print(legend)
+        n_stale = sum(row.stale or row.ours_stale for row in rows)
+        if n_stale:
+            console.print(
+                f"\n{OLDER}: records behind {count(n_stale, 'claim')} were not made by "
+                "the code of today; `repro report` names them."
+            )
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
@@ -279,8 +307,8 @@ def claims_grid(rows: list[ClaimRow], reasons: dict[str, int]) -> Table:
         reported = Padding(Text(f"paper: {row.reported_label}", style="dim"), (0, 0, 0, 2))
         columns.add_row(
             reported,
-            Text(row.behind, style="dim"),
-            Text(row.ours_scale, style="dim"),
+            Text("; ".join(filter(None, (row.behind, row.age))), style="dim"),
+            Text("; ".join(filter(None, (row.ours_scale, row.ours_age))), style="dim"),
             Text(row.power_text, style="dim"),
         )
     return columns
@@ -327,6 +355,11 @@ def _section(heading: str, lines: Iterable[str]) -> str:
     """Return lines under a heading; nothing if there are none."""
     bullets = [f"  - {line}" for line in lines]
     return "\n".join([f"{heading}:", *bullets]) if bullets else ""
+
+
+def _record_lines(facts: dict[str, Any]) -> Iterator[str]:
+    for name in facts["records"]:
+        yield f"{name} ({OLDER})" if name in facts["records_of_older_code"] else name
 
 
 def _claim_line(claim: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -104,6 +104,7 @@ class RunView:
     title: str
     subtitle: str
     preset: str
+    stale: bool
     failed: bool
     reason: str
     command: str
@@ -189,8 +190,14 @@ class EnvironmentView:
     packages: list[tuple[str, str]]
 
 
-def study_view(study: Study, entries: Entries, base: Path, references: References) -> StudyView:
-    """Gather what the page shows of a study.
+def study_view(
+    study: Study,
+    entries: Entries,
+    base: Path,
+    references: References,
+    stale: Collection[Path] = (),
+) -> StudyView:
+    """Gather what the page shows of a study; some records are stale, of older code.
 
     The first figure of the first run leads the study, and is not shown again with that run.
     """
@@ -209,6 +216,7 @@ def study_view(study: Study, entries: Entries, base: Path, references: Reference
             base,
             references,
             embedded=is_shown_whole(record, stated.claims, records),
+            stale=path in stale,
         )
         for path, record in own
     ]
@@ -223,7 +231,7 @@ def study_view(study: Study, entries: Entries, base: Path, references: Reference
         title=study.title,
         citation=citation(stated.paper),
         url=stated.paper.url,
-        claims=claim_rows(study, own, base),
+        claims=claim_rows(study, own, base, stale),
         findings=findings(stated.findings, own),
         variants=variant_tables(stated.claims, own, base),
         across=across_views(study, [record for _, record in own]),
@@ -276,6 +284,7 @@ def run_view(
     base: Path,
     references: References,
     embedded: bool,
+    stale: bool = False,
 ) -> RunView:
     """Gather what the page shows of a record.
 
@@ -297,6 +306,7 @@ def run_view(
         title=title,
         subtitle=run_subtitle(record),
         preset=record.preset,
+        stale=stale,
         failed=record.status == "failed",
         reason=record.reason or "The record gives no reason.",
         command=record.command,

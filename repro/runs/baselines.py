@@ -11,6 +11,7 @@ from pathlib import Path
 import repro
 from repro.bench.rows import find_benchmarks
 from repro.bench.summary import find_ratios
+from repro.code_hash import hash_code
 from repro.errors import GateFailed, ReproError
 from repro.evaluation.gates import GateResult, check_gates
 from repro.evaluation.outcomes import Outcome, judge
@@ -337,15 +338,25 @@ def find_records(folders: list[Path]) -> list[tuple[Path, Record]]:
     return [(path, read_record(path)) for path in paths]
 
 
+def of_older_code(entries: list[tuple[Path, Record]]) -> list[Path]:
+    """Return the records that another code made than today's; a study that is gone has none."""
+    today = {
+        name: hash_code(name) for name in studies() if any(r.study == name for _, r in entries)
+    }
+    return [path for path, r in entries if today.get(r.study, r.hashes.code) != r.hashes.code]
+
+
 def report(folders: list[Path], out: Path) -> Path:
     """Write the report of all records under some folders as one HTML file."""
+    entries = find_records(folders)
     return write_report(
-        find_records(folders),
+        entries,
         studies(),
         out,
         benchmarks=find_benchmarks(folders),
         ratios=find_ratios(folders),
         history=[entry for folder in folders for entry in read_history(folder)],
+        stale=of_older_code(entries),
     )
 
 
@@ -355,7 +366,10 @@ def judged_claims(folders: list[Path]) -> list[ClaimRow]:
     Paths of records in the rows are relative to the working folder.
     """
     entries = find_records(folders)
-    return [row for study in studies().values() for row in claim_rows(study, entries, Path())]
+    stale = of_older_code(entries)
+    return [
+        row for study in studies().values() for row in claim_rows(study, entries, Path(), stale)
+    ]
 
 
 def outcomes_of(record: Record, results: Path = Path("results")) -> list[Outcome]:
@@ -382,6 +396,19 @@ def powers_of(study: str, results: Path = Path("results")) -> dict[str, Power | 
 
 def baselines_of(study: str, results: Path) -> list[Record]:
     """Return the baseline records of a study; none where there is no such folder."""
+    return [record for _, record in _baseline_records(results) if record.study == study]
+
+
+def ages_of(results: Path) -> dict[str, dict[str, bool]]:
+    """Return the baseline records of each study by name: whether another code made it."""
+    entries = _baseline_records(results)
+    stale = of_older_code(entries)
+    ages: dict[str, dict[str, bool]] = {name: {} for name in studies()}
+    for path, record in entries:
+        ages.setdefault(record.study, {})[path.parent.name] = path in stale
+    return ages
+
+
+def _baseline_records(results: Path) -> list[tuple[Path, Record]]:
     folder = results / RECORDS
-    entries = find_records([folder]) if folder.is_dir() else []
-    return [record for _, record in entries if record.study == study]
+    return find_records([folder]) if folder.is_dir() else []
