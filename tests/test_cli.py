@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import h5py
@@ -296,6 +298,7 @@ def test_evaluating_again_gives_the_same_record_but_for_the_time(copied):
     assert before.pop("seal"), "which covers the time too"
     for record in (before, after):
         record["timings"].pop("evaluate")
+        assert record.pop("date")
     assert after == before
     assert (copied / "record.json").exists()
 
@@ -334,6 +337,40 @@ def test_a_run_can_use_a_data_set_built_before(finished, springs, tmp_path):
     assert record["command"].endswith("--set recipe.epochs=1 --data data.h5 --out run")
     assert len(record["curves"]["stiffness"]["0"]["loss"]) == 1
     assert "data" not in record["timings"], "it was not built in this run"
+
+
+def test_a_record_holds_the_commands_that_make_it_again_from_nothing(
+    springs, tmp_path, monkeypatch
+):
+    # A command that names a file nobody can build is no way to the same numbers.
+    first, again = tmp_path / "first", tmp_path / "again"
+    records = []
+    first.mkdir()
+    monkeypatch.chdir(first)
+    build = ("--experiment", "many_loads", "--seed", "5", "--set", "n_loads=6")
+    done("data", "build", springs, *build, "--out", "loads.h5", "--quiet")
+    few = ("--set", "n_loads=6", "--set", "recipe.epochs=1")
+    done("run", springs, *few, "--experiment", "many_loads", "--data", "loads.h5", "--out", "run",
+         "--quiet")  # fmt: skip
+    records.append(read_record(first / "run" / "record.json"))
+    again.mkdir()
+    monkeypatch.chdir(again)
+    for command in (records[0].data_command, records[0].command):
+        program, *words = shlex.split(command)
+        assert program == "repro"
+        done(*words, "--quiet")
+    records.append(read_record(again / "run" / "record.json"))
+    assert records[1].metrics == records[0].metrics
+    assert records[1].hashes == records[0].hashes
+    assert records[1].data_command == records[0].data_command
+
+
+def test_a_record_says_when_and_by_which_commit_it_was_made(finished):
+    record = read_record(finished / "record.json")
+    days = {(datetime.now(UTC) - timedelta(days=n)).date().isoformat() for n in (0, 1)}
+    assert record.date in days
+    assert re.fullmatch(r"[0-9a-f]{12}( and changes)?|repro [\d.]+", record.commit)
+    assert record.data_command == "", "the run built its own"
 
 
 @pytest.mark.parametrize(

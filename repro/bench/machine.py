@@ -64,11 +64,21 @@ def gpu_facts() -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """Return the commit of the code, marked if files have changed since; None without git."""
+    """Return the commit of the code, marked if files have changed since.
+
+    None without git, and where the package was installed into the checkout of something else.
+    """
     folder = str(Path(repro.__file__).parent)
+    if not output_of("git", "-C", folder, "ls-files", "__init__.py"):
+        return None
     found = output_of("git", "-C", folder, "rev-parse", "--short=12", "HEAD")
     changed = output_of("git", "-C", folder, "status", "--porcelain", "--untracked-files=no")
     return f"{found} and changes" if found and changed else found or None
+
+
+def code_version() -> str:
+    """Return the commit of the code, or the version of the package where there is none."""
+    return commit() or f"{repro.__name__} {repro.__version__}"
 
 
 def _number(text: str) -> float | str | None:

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,7 +16,7 @@ from repro.evaluation.metrics import Better
 from repro.files import read_json, write_text
 from repro.training.ways import ONE_BY_ONE
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION: Final = 2
 SEAL = "seal"  # the entry of a record's file that stands for all others
 MAKE_AGAIN = "make the record again with 'repro evaluate'"
 # Of a path that is not quoted nobody knows where its last part ends: at a space, we say.
@@ -173,6 +173,11 @@ class Record(Part):
     itself was made by the code of the first entry of ``carried``, if there is one, and otherwise by
     that of ``hashes.code``. ``accepted_because`` says why it is a baseline record
     although it failed a gate.
+
+    ``date`` is the day of the evaluation, in UTC, and ``commit`` that of the code, or the package's
+    version where it does not run from a checkout; they decide nothing. ``data_command`` makes the
+    file that ``command`` takes with ``--data``: a built data set, or the published archive, whose
+    SHA-256 stands among the data's parameters. All three are empty where nobody knows.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -184,6 +189,9 @@ class Record(Part):
     status: Literal["ok", "failed"]
     reason: str = ""
     command: str
+    data_command: str = ""
+    date: str = ""
+    commit: str = ""
     metrics: dict[str, RecordedMetric] = {}
     curves: dict[str, dict[Seed, dict[str, list[float]]]] = {}
     figures: dict[str, FigureEntry] = {}

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -267,11 +267,16 @@ def claim_row(
         differs=list(outcome.differs.values()),
         notes=list(outcome.notes),
         power=None if told is None else asdict(told),
-        commands=[r.command for r in outcome.sources] or [suggested_command(study, claim)],
+        commands=commands_of(outcome.sources) or [suggested_command(study, claim)],
         records=[relative(paths[id(record)], base) for record in outcome.sources],
         stale=any(paths[id(record)] in stale for record in outcome.sources),
         ours_stale=any(paths[id(record)] in stale for record in ours.sources),
     )
+
+
+def commands_of(records: Iterable[Record]) -> list[str]:
+    """Return what to type for some records, what makes the file that a run takes before it."""
+    return [command for r in records for command in (r.data_command, r.command) if command]
 
 
 def scale_text(preset: str, n_seeds: int) -> str:

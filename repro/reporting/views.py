@@ -24,6 +24,7 @@ from repro.reporting.tables import (
     ClaimRow,
     Entries,
     claim_rows,
+    commands_of,
     numbered_reasons,
     relative,
     scale_notes,
@@ -107,7 +108,7 @@ class RunView:
     stale: bool
     failed: bool
     reason: str
-    command: str
+    commands: list[str]
     networks: list[NetworkView]
     curves: list[FigureView]
     courses: list[str]
@@ -309,7 +310,7 @@ def run_view(
         stale=stale,
         failed=record.status == "failed",
         reason=record.reason or "The record gives no reason.",
-        command=record.command,
+        commands=commands_of([record]),
         networks=network_views(record),
         curves=curve_views(record, references) if embedded else [],
         courses=[] if embedded else courses(record),
@@ -530,7 +531,9 @@ def provenance(record: Record) -> dict[str, list[tuple[str, str]]]:
     """Return what explains a record's numbers, by heading."""
     flags = record.environment.flags.model_dump()
     flags["variables"] = " ".join(f"{k}={v}" for k, v in flags["variables"].items()) or "none set"
+    made = {"Day of evaluation, UTC": record.date, "Commit": record.commit}
     return {
+        "Origin": [(name, text) for name, text in made.items() if text],
         "Data": data_facts(record),
         "Time": [(write.readable(stage), timing_text(t)) for stage, t in record.timings.items()],
         "Settings": [(write.readable(k), yes_no(v)) for k, v in flags.items()],

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from repro.bench.flops import network_cost
+from repro.bench.machine import code_version
 from repro.errors import ReproError
 from repro.evaluation import provenance
 from repro.evaluation.claims import Claim
@@ -27,6 +30,7 @@ from repro.evaluation.records import (
     write_record,
 )
 from repro.evaluation.resampling import average
+from repro.runs.data import Given
 from repro.runs.folder import RECORD_FILE, read_build_time
 from repro.study import History, Task
 from repro.training.ways import ONE_BY_ONE, WAYS, default_way
@@ -87,6 +91,9 @@ def assemble(
         status="failed" if reason else "ok",
         reason=reason,
         command=command(run, environment.flags),
+        data_command=data_command(run),
+        date=datetime.now(UTC).date().isoformat(),
+        commit=code_version(),
         metrics=metrics,
         curves=recorded_curves(run.tasks.values(), curves),
         figures=figures,
@@ -120,7 +127,7 @@ def data_entry(run: Run) -> DataEntry:
         version=spec.version,
         fingerprint=spec.fingerprint,
         checksum=run.judged.checksum,
-        counts=spec.counts,
+        counts={str(split): n for split, n in spec.counts.items()},
         parameters=spec.parameters,
     )
 
@@ -196,8 +203,9 @@ def named(metric: str, names: Collection[str]) -> bool:
 
 def sampled(metrics: Iterable[Metric]) -> SampledMetric | None:
     """Return how a metric varies over resamples of the test split, mean over seeds."""
-    over_seeds = [metric.resampled for metric in metrics]
-    if None in over_seeds:
+    known = [metric.resampled for metric in metrics]
+    over_seeds = [resampled for resampled in known if resampled is not None]
+    if len(over_seeds) < len(known):
         return None
     mean, first = average(over_seeds), over_seeds[0]
     return SampledMetric(
@@ -263,13 +271,14 @@ def timings(run: Run, curves: Curves, evaluation_seconds: float | None) -> dict[
     built = read_build_time(run.folder)
     if run.source is None and built is not None:
         stages["data"] = _timing(built, spec.n_samples)
-    trainings: dict[str, list[float]] = {}
+    trainings: dict[str, tuple[float, int]] = {}
     for task in run.tasks.values():
         seeds = curves[task.name].values()
         epochs = sum(len(columns.get("epoch", [])) for columns in seeds)
-        stage = trainings.setdefault(HELD_OUT if task.held_out else f"train {task.name}", [0.0, 0])
-        stage[0] += sum(sum(columns.get("seconds", [])) for columns in seeds)
-        stage[1] += epochs * len(task.examples_of(run.dataset)[0])
+        stage = HELD_OUT if task.held_out else f"train {task.name}"
+        taken, n = trainings.get(stage, (0.0, 0))
+        taken += sum(sum(columns.get("seconds", [])) for columns in seeds)
+        trainings[stage] = taken, n + epochs * len(task.examples_of(run.dataset)[0])
     stages |= {name: _timing(*stage) for name, stage in trainings.items()}
     if evaluation_seconds is not None:
         n_samples = len(run.seeds) * spec.counts["test"]
@@ -283,7 +292,7 @@ def command(run: Run, flags: Flags) -> str:
     Of a run that is judged by other samples, the command that judges it.
     """
     choices = run.choices
-    if run.is_judged_by_others:
+    if run.is_judged_by_others and run.source is not None:
         words = ["evaluate", run.folder.resolve().name, "--data", run.source]
         return provenance.command_line(words)
     words = ["run", choices.study, "--variant", choices.variant, "--preset", choices.preset]
@@ -310,6 +319,24 @@ def command(run: Run, flags: Flags) -> str:
     if flags.backend != "tensorflow":
         return f"KERAS_BACKEND={flags.backend} {typed}"
     return f"horovodrun -np {flags.world_size} {typed}" if flags.world_size > 1 else typed
+
+
+def data_command(run: Run) -> str:
+    """Return the command that makes the file that a run was given; empty if it had none.
+
+    Of other samples that judge a run, nobody knows it.
+    """
+    if run.source is None or run.is_judged_by_others:
+        return ""
+    study, spec, out = run.study, run.dataset.spec, ["--out", run.source]
+    given = Given.of(study, Path(run.source))
+    if given is not None and given.archive is not None:
+        return provenance.command_line(["data", "fetch", study.name, *out])
+    words = ["data", "build", study.name, "--preset", spec.preset]
+    words += ["--experiment", spec.experiment, "--seed", str(spec.seed)]
+    for key, value in run.choices.data_settings.items():
+        words += ["--set", f"{key}={value}"]
+    return provenance.command_line([*words, *out])
 
 
 def _timing(seconds: float, n_samples: int) -> Timing:

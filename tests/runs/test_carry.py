@@ -56,6 +56,19 @@ def carried(place, old, new):
     return carry(*paths, place / "results")
 
 
+def test_day_commit_and_command_of_the_file_decide_nothing(place, small):
+    later = {"date": "2031-05-06", "commit": "abc1234", "data_command": "repro data build mamba"}
+    again = by(NEW, small).model_copy(update=later)
+    assert len(carried(place, small, again)) == 2
+    finite = {"metrics": {"mae": small.metrics["mae"].model_copy(update={"values": {"0": 0.3}})}}
+    old = small.model_copy(update={**finite, "seeds": [0]})
+    assert compare(old, old.model_copy(update=later)).exit_status == 0
+    path = write_record(old.model_copy(update=later), place / "later.json")
+    path.write_text(path.read_text().replace("2031-05-06", "2031-05-07"))
+    with pytest.raises(ReproError, match="altered"):
+        read_record(path)
+
+
 def contents(place):
     return {p: p.read_bytes() for p in (place / "results").rglob("*") if p.is_file()}
 
