@@ -28,6 +28,7 @@ from repro.errors import GateFailed, ReproError
 if TYPE_CHECKING:
     from repro.display import Display
     from repro.evaluation.records import Record
+    from repro.reporting.costs import Cost
     from repro.runs.choices import Choices
     from repro.study import Trained
 
@@ -219,6 +220,8 @@ def data_build(
     from repro.runs.data import build_data
 
     choices = _choices(study=study, preset=preset, experiment=experiment, settings=settings)
+    for cost in _costs(choices, 1, out.parent, workers, out):
+        print(cost.said_of_data, file=sys.stderr)
     path = build_data(choices.checked(), choices, out, workers, _display(quiet), seed, scheduler)
     facts = terminal.dataset_facts(Dataset.open(path))
     _print(facts, json, lambda: terminal.dataset_page(facts))
@@ -315,9 +318,10 @@ def train(
     )  # fmt: skip
     folder = out or _default_folder(choices)
     execution = Execution(workers, devices, timeout, steps, time_budget)
-    outcome = prepare_and_train(
-        choices, _seeds(seed, seeds), folder, data, execution, _display(quiet)
-    )
+    chosen = _seeds(seed, seeds)
+    for cost in _costs(choices, len(chosen), folder, workers, data):
+        print(cost.said, file=sys.stderr)
+    outcome = prepare_and_train(choices, chosen, folder, data, execution, _display(quiet))
     if launched_as_leader():
         print(outcome.said if isinstance(outcome, Stopped) else folder)
 
@@ -380,7 +384,10 @@ def run(
     )  # fmt: skip
     folder = out or _default_folder(choices)
     execution = Execution(workers, devices, timeout, steps, time_budget)
-    outcome = whole.run(choices, _seeds(seed, seeds), folder, data, execution, _display(quiet))
+    chosen = _seeds(seed, seeds)
+    for cost in _costs(choices, len(chosen), folder, workers, data):
+        print(cost.said, file=sys.stderr)
+    outcome = whole.run(choices, chosen, folder, data, execution, _display(quiet))
     if isinstance(outcome, Stopped):
         _print(outcome.facts, json, lambda: outcome.said)
     elif outcome is not None:
@@ -463,9 +470,20 @@ def reproduce(
     from repro.reporting.tables import json_rows
     from repro.runs import baselines
     from repro.runs.reproduce import reproduce as reproduce_all
+    from repro.runs.reproduce import run_folder, wanted_runs
 
     records = [folder for folder in [Path("results") / baselines.RECORDS] if folder.is_dir()]
-    reproduce_all(preset, _seeds(seed, seeds), out, workers, _display(quiet), records)
+    chosen = _seeds(seed, seeds)
+    for choices in wanted_runs(preset):
+        try:
+            costs = [
+                c.said for c in _costs(choices, len(chosen), run_folder(out, choices), workers)
+            ]
+        except ReproError as error:  # it keeps no other study from being run
+            costs = [str(error)]
+        for said in costs:
+            print(f"{choices.study} {choices.variant}, {said}", file=sys.stderr)
+    reproduce_all(preset, chosen, out, workers, _display(quiet), records)
     rows = baselines.judged_claims([out, *records])
     _print(json_rows(rows), json, lambda: terminal.claims_text(rows))
 
@@ -757,6 +775,19 @@ def _names(networks: str | None) -> tuple[str, ...]:
 def _default_folder(choices: Choices) -> Path:
     parts = [choices.study, choices.variant, choices.preset, choices.experiment]
     return Path("runs") / "-".join(part for part in parts if part)
+
+
+def _costs(
+    choices: Choices, n_seeds: int, folder: Path, workers: int, data: Path | None = None
+) -> list[Cost]:
+    """Return what a run at the paper's scale takes, to be said before it starts; else nothing."""
+    from repro.reporting.costs import cost_of
+    from repro.runs.queue import PRESET
+    from repro.training.launchers import launched_as_leader
+
+    if choices.preset != PRESET or not launched_as_leader():
+        return []
+    return [cost_of(choices, n_seeds, folder, _results_folder(), workers, data)]
 
 
 def _results_folder() -> Path:

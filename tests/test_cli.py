@@ -19,7 +19,9 @@ import repro
 from repro import cli
 from repro.errors import NotPossibleHere, ReproError
 from repro.evaluation.records import read_record, write_record
+from repro.reporting.costs import cost_of
 from repro.runs import baselines, reproduce, training, whole
+from repro.runs.choices import Choices
 from repro.runs.folder import held
 from repro.study import get_study
 
@@ -509,6 +511,46 @@ def test_verify_knows_what_it_costs_from_records_and_refuses_what_is_not_there()
     per_seed = sum(t.wall_s for name, t in timings.items() if name != "data") / 3
     assert costs[0]["training_s"] == pytest.approx(2 * per_seed)
     assert "mamba/field_mae_real?" in refused("verify", "mamba/field_mae_reel")
+
+
+@pytest.mark.parametrize("command", ["run", "train"])
+def test_at_the_papers_scale_the_cost_is_said_before_anything_starts(
+    springs, tmp_path, monkeypatch, command
+):
+    folder, started = tmp_path / "run", []
+    monkeypatch.setattr(whole, command if command == "run" else "prepare_and_train",
+                        lambda *a: started.append(sorted(tmp_path.iterdir())))  # fmt: skip
+    result = call(command, springs, "--preset", "paper", "--out", folder, "--quiet")
+    (line,) = result.stderr.splitlines()[:1]
+    assert re.match(r"few_loads: disk \S+ GB of \S+ GB free; data", line)
+    assert started == [[]], "said first, nothing made"
+    started.clear()
+    assert call(command, springs, "--out", folder, "--quiet").stderr == ""
+
+
+def test_the_cost_comes_from_a_record_else_from_the_queue_and_counts_the_seeds(tmp_path):
+    record = read_record(RESULTS / "records" / "mamba-faithful-paper" / "record.json")
+    choices = Choices(study="mamba", preset="paper", experiment=record.experiment)
+    one, three = (cost_of(choices, n, tmp_path, RESULTS) for n in (1, 3))
+    seconds = sum(t.wall_s for stage, t in record.timings.items() if stage != "data")
+    assert one.training_s == pytest.approx(seconds / len(record.seeds))
+    assert three.training_s == pytest.approx(3 * one.training_s)
+    assert one.measured_on == record.environment.gpu
+    assert one.disk_gb == pytest.approx(4.72, rel=0.01)
+    queued = get_study("strain_ae").paper_runs.runs[0]
+    asked = Choices(study="strain_ae", variant=queued.variant, preset="paper",
+                    experiment=queued.experiment, networks=tuple(queued.networks))  # fmt: skip
+    assert "queue" in cost_of(asked, 1, tmp_path, RESULTS).measured_on
+    elsewhere = cost_of(choices, 1, tmp_path, tmp_path / "no results")
+    assert elsewhere.training_s is None
+    assert "no record tells" in elsewhere.said
+
+
+def test_data_that_are_there_cost_nothing(springs, finished):
+    choices = Choices(study=springs, preset="smoke")
+    cost = cost_of(choices, 1, finished, RESULTS)
+    assert (cost.disk_gb, cost.data_s) == (0, 0)
+    assert "is there" in cost.said
 
 
 def test_only_changed_leaves_out_what_stayed(copied):

@@ -4,59 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from repro.datasets.build import estimate_seconds, stored_bytes
-from repro.datasets.spec import ResolvedSpec
 from repro.display import SILENT, Display
 from repro.errors import NotPossibleHere, ReproError
 from repro.evaluation.claims import Claim
 from repro.evaluation.outcomes import Outcome, judge
-from repro.evaluation.records import Record
-from repro.reporting.formatting import MISSING, duration, number
+from repro.reporting.costs import Cost, cost_of
+from repro.reporting.formatting import MISSING, number
 from repro.runs import whole
 from repro.runs.baselines import baselines_of
 from repro.runs.budget import Stopped
 from repro.runs.choices import DEFAULT_EXECUTION, Choices, Execution
 from repro.study import Study, get_study
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a run takes.
-
-    Parameters
-    ----------
-    experiment : str
-        Which run of the claim.
-    disk_gb : float
-        The data set, compression left out [10⁹ byte].
-    data_s : float, optional
-        Building it, on this machine by a short trial, else as long as a record of that kind took
-        [s]; None where neither tells.
-    training_s : float, optional
-        Training and evaluation of all seeds on the machine of a baseline record [s]; None without
-        a record of that kind.
-    measured_on : str
-        That machine, and its cores.
-    """
-
-    experiment: str
-    disk_gb: float
-    data_s: float | None
-    training_s: float | None
-    measured_on: str
-
-    @property
-    def said(self) -> str:
-        """The cost in a line."""
-        trained = "training and evaluation: no record tells how long"
-        if self.training_s is not None:
-            trained = f"training and evaluation {duration(self.training_s)} on {self.measured_on}"
-        data = f"data {duration(self.data_s)}" if self.data_s is not None else "data: not known"
-        return f"{self.experiment}: disk {self.disk_gb:.3g} GB; {data}; {trained}"
 
 
 @dataclass(frozen=True)
@@ -77,32 +39,10 @@ class Verification:
 
     def costs(self, results: Path, workers: int = 1) -> list[Cost]:
         """Return what each run takes; nothing is started."""
-        records = baselines_of(self.study.name, results)
-        return [self._cost(choices, records, workers) for choices in self.choices]
-
-    def _cost(self, choices: Choices, records: Sequence[Record], workers: int) -> Cost:
-        spec = _spec(choices)
-        alike = [record for record in records if _is_kind(record, choices)]
-        cost = Cost(
-            experiment=choices.experiment,
-            disk_gb=stored_bytes(spec) / 1e9,
-            data_s=estimate_seconds(spec, self._folder(choices) / "data.h5", workers),
-            training_s=None,
-            measured_on="",
-        )
-        if not alike:
-            return cost
-        environment = alike[0].environment
-        stages = {name: timing.wall_s for name, timing in alike[0].timings.items()}
-        data_s = stages.pop("data", None)
-        of_seed = sum(stages.values()) / len(alike[0].seeds)
-        machine = environment.gpu or f"{environment.processor}, {environment.cores} cores"
-        return replace(
-            cost,
-            data_s=data_s if cost.data_s is None else cost.data_s,
-            training_s=of_seed * len(self.seeds),
-            measured_on=machine,
-        )
+        return [
+            cost_of(choices, len(self.seeds), self._folder(choices), results, workers)
+            for choices in self.choices
+        ]
 
     def _folder(self, choices: Choices) -> Path:
         return self.out / "-".join(
@@ -190,17 +130,3 @@ def facts(verified: Verification, costs: Sequence[Cost], outcome: Outcome | None
     judged = {"status": outcome.status, "word": outcome.word, "value": outcome.value}
     judged |= {"interval": outcome.interval, "margin": verified.claim.margin}
     return said | {"outcome": judged | {"reason": outcome.reason}}
-
-
-def _spec(choices: Choices) -> ResolvedSpec:
-    """Return the data spec of a run, of whichever of its study's specs has the experiment."""
-    for spec in choices.checked().data_specs:
-        if choices.experiment in spec.experiments:
-            return spec.resolve(choices.preset, choices.experiment, choices.data_settings)
-    return choices.resolve_spec(get_study(choices.study))
-
-
-def _is_kind(record: Record, choices: Choices) -> bool:
-    kind = choices.study, choices.variant, choices.preset, choices.experiment
-    whole_run = record.status == "ok" and not record.chosen_networks
-    return whole_run and kind == (record.study, record.variant, record.preset, record.experiment)

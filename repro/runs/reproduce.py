@@ -46,22 +46,31 @@ def reproduce(
     GateFailed
         At the end, if a run failed: names the runs and the first reason.
     """
-    wanted = {
-        study.name: [
-            Choices(study=study.name, variant=variant, preset=preset)
-            for variant in REPRODUCED_VARIANTS
-            if variant in study.variants
-        ]
-        for study in studies().values()
-    }
-    for choices in (one for of_study in wanted.values() for one in of_study):
+    wanted: dict[str, list[Choices]] = {}
+    for choices in wanted_runs(preset):
         choices.checked()
+        wanted.setdefault(choices.study, []).append(choices)
     with held(out):
         failures = _run_all(wanted, seeds, out, Execution(workers=workers), display)
         page = baselines.report([out, *(records or [])], out / REPORT_FILE)
     if failures:
         raise GateFailed(f"{len(failures)} of the runs failed; {failures[0]}")
     return page
+
+
+def wanted_runs(preset: str) -> list[Choices]:
+    """Return what `reproduce` runs at a preset, study by study."""
+    return [
+        Choices(study=study.name, variant=variant, preset=preset)
+        for study in studies().values()
+        for variant in REPRODUCED_VARIANTS
+        if variant in study.variants
+    ]
+
+
+def run_folder(out: Path, choices: Choices) -> Path:
+    """Return the folder in which `reproduce` makes a run."""
+    return out / f"{choices.study}-{choices.variant}"
 
 
 def _run_all(
@@ -76,11 +85,11 @@ def _run_all(
     for of_study in wanted.values():
         shared = None
         for choices in of_study:
-            name = f"{choices.study}-{choices.variant}"
+            folder = run_folder(out, choices)
             try:
-                whole.run(choices, seeds, out / name, shared, execution, display)
+                whole.run(choices, seeds, folder, shared, execution, display)
             except ReproError as error:
                 failures.append(f"{choices.study} {choices.variant}: {error}")
             else:
-                shared = shared or out / name / DATA_FILE
+                shared = shared or folder / DATA_FILE
     return failures
