@@ -81,9 +81,14 @@ def find_ratios(folders: Iterable[Path]) -> dict[Path, dict[str, Any]]:
     paths = sorted({p for folder in folders for pattern in WHERE for p in folder.glob(pattern)})
     found = {path: read_json(path, "make it anew with `make bench-ratios`") for path in paths}
     for path, content in found.items():
-        if not isinstance(content, dict) or not content.keys() >= {"machine", "benchmarks"}:
+        if not is_summary(content):
             raise ReproError(f"{path} has no ratios: make it anew with `make bench-ratios`.")
     return found
+
+
+def is_summary(content: Any) -> bool:
+    """Whether the content of a file is what `write_summary` writes."""
+    return isinstance(content, dict) and content.keys() >= {"machine", "benchmarks"}
 
 
 def speedups(files: Iterable[Mapping[str, Any]]) -> dict[str, list[float | None]]:

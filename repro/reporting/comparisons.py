@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from repro.bench.compare import Comparison as BenchmarkComparison
 from repro.bench.compare import compare as compare_benchmarks
 from repro.bench.compare import page as benchmark_page
+from repro.bench.ratios import RatioComparison, compare_ratios, ratio_page, read_ratios
 from repro.bench.rows import FORMAT, read_benchmarks
+from repro.bench.summary import is_summary
 from repro.bench.tables import markdown_table
 from repro.errors import ReproError
 from repro.evaluation.records import Record, read_record
@@ -19,6 +21,7 @@ from repro.reporting.formatting import count, number
 from repro.study import get_study, studies
 
 RECORD_FILE = "record.json"
+BENCHMARKS, RATIOS = "benchmarks", "ratios"  # what a file may hold beside a record
 # A step must not be a tenth slower unseen: half of that, where the intervals are apart.
 SLOWER_STEP = 1.05
 HEADER = ("metric", "A", "B", "allowed", "what became of it", "why")
@@ -111,14 +114,41 @@ class ComparedBenchmarks:
         return BenchmarkComparison(pairs, **facts, factor=self.comparison.factor)
 
 
+@dataclass(frozen=True)
+class ComparedRatios:
+    """Two files of ratios."""
+
+    comparison: RatioComparison
+    names: tuple[str, str]
+
+    @property
+    def exit_status(self) -> int:
+        """1 if a speed-up shrank or is lost, 2 if they are of different machines."""
+        return self.comparison.exit_status
+
+    def facts(self, only_changed: bool = False) -> dict[str, Any]:
+        """Return the speed-ups."""
+        return self._chosen(only_changed).facts()
+
+    def page(self, only_changed: bool = False) -> str:
+        """Return a table of the speed-ups."""
+        return ratio_page(self._chosen(only_changed), self.names)
+
+    def _chosen(self, only_changed: bool) -> RatioComparison:
+        if not only_changed:
+            return self.comparison
+        changed = [r for r in self.comparison.ratios if r.result != "no difference"]
+        return replace(self.comparison, ratios=tuple(changed))
+
+
 def compare_paths(baseline: Path, candidate: Path, accept_gain: str | None = None) -> Compared:
     """Compare what two paths hold.
 
     Parameters
     ----------
     baseline, candidate : Path
-        Records, folders of runs, folders that hold records by the same names below them, or files
-        of benchmarks.
+        Records, folders of runs, folders that hold records by the same names below them, files
+        of benchmarks, or files of ratios.
     accept_gain : str, optional
         Why gains of records are sound.
 
@@ -127,14 +157,19 @@ def compare_paths(baseline: Path, candidate: Path, accept_gain: str | None = Non
     ReproError
         If one is of another sort than the other, has nothing to compare, or they share nothing.
     """
-    benchmarks = [_is_benchmarks(path) for path in (baseline, candidate)]
-    if all(benchmarks):
-        files = (read_benchmarks(path) for path in (baseline, candidate))
-        comparison = compare_benchmarks(*files, SLOWER_STEP)
-        return ComparedBenchmarks(comparison, (baseline.name, candidate.name))
-    if any(benchmarks):
-        one, other = sorted((baseline, candidate), key=_is_benchmarks)
-        raise ReproError(f"{other} holds benchmarks and {one} does not: compare two of a sort.")
+    sorts, names = (
+        [_sort_of(path) for path in (baseline, candidate)],
+        (baseline.name, candidate.name),
+    )
+    if sorts[0] != sorts[1]:
+        raise ReproError(
+            f"{baseline} holds {sorts[0]} and {candidate} holds {sorts[1]}: compare two of a sort."
+        )
+    if sorts[0] == BENCHMARKS:
+        timed = [read_benchmarks(path) for path in (baseline, candidate)]
+        return ComparedBenchmarks(compare_benchmarks(timed[0], timed[1], SLOWER_STEP), names)
+    if sorts[0] == RATIOS:
+        return ComparedRatios(compare_ratios(read_ratios(baseline), read_ratios(candidate)), names)
     old, new = _records(baseline), _records(candidate)
     if len(old) == len(new) == 1:
         (before,), (after,) = old.values(), new.values()
@@ -155,11 +190,14 @@ def compare_records(old: Record, new: Record, accept_gain: str | None = None) ->
     return compare(old, new, accept_gain, primary=primary_metrics(old, claims))
 
 
-def _is_benchmarks(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    content = read_json(path, "name a record or a file of benchmarks")
-    return isinstance(content, dict) and content.get("format") == FORMAT
+def _sort_of(path: Path) -> str:
+    if path.is_file():
+        content = read_json(path, "name a record, a file of benchmarks or one of ratios")
+        if isinstance(content, dict) and content.get("format") == FORMAT:
+            return BENCHMARKS
+        if is_summary(content):
+            return RATIOS
+    return "records"
 
 
 def _records(path: Path) -> dict[str, Record]:

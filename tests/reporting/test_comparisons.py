@@ -16,6 +16,7 @@ from repro.reporting.comparisons import compare_paths
 RESULTS = Path(__file__).parents[2] / "results"
 RECORD = RESULTS / "records" / "mamba-faithful-desk"
 BENCHMARKS = RESULTS / "benchmarks" / "networks" / "epyc.json"
+RATIOS = RESULTS / "benchmarks" / "ratios" / "epyc.json"
 
 
 def edited(record, factor, folder, *names):
@@ -117,7 +118,59 @@ def test_a_lost_benchmark_fails(tmp_path):
     assert len(compared.facts(only_changed=True)["pairs"]) == 1
 
 
+def changed_ratios(path, change):
+    content = json.loads(RATIOS.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_a_speed_up_that_shrank_or_is_lost_fails(tmp_path):
+    name, figure = "test_mkl_against_scipy_transforms[512x512]", "speedup_over_scipy"
+    same = compare_paths(RATIOS, RATIOS)
+    assert same.exit_status == 0
+    assert same.facts(only_changed=True)["ratios"] == ()
+
+    def planted(factor):
+        def change(content):
+            content["benchmarks"][name][figure] *= factor
+            content["machine"]["packages"]["keras"] = "4.0"
+
+        return compare_paths(RATIOS, changed_ratios(tmp_path / "b.json", change))
+
+    shrunk, grown, stayed = planted(0.85), planted(1.2), planted(0.97)
+    (row,) = shrunk.facts(only_changed=True)["ratios"]
+    assert (row["result"], row["fails"], shrunk.exit_status) == ("smaller", True, 1)
+    assert f"{figure} |" in shrunk.page(only_changed=True)
+    (row,) = grown.facts(only_changed=True)["ratios"]
+    assert (row["result"], grown.exit_status) == ("larger", 0)
+    assert stayed.exit_status == 0
+    assert stayed.facts(only_changed=True)["ratios"] == ()
+    lost = changed_ratios(tmp_path / "c.json", lambda content: content["benchmarks"].pop(name))
+    assert compare_paths(RATIOS, lost).exit_status == 1
+    assert "lost" in compare_paths(RATIOS, lost).page(only_changed=True)
+
+
+def test_where_rounds_scatter_a_speed_up_may_shrink_by_as_much(tmp_path):
+    name = "test_training_step_of_the_published_translator_against_pytorch"
+    figures = json.loads(RATIOS.read_text(encoding="utf-8"))["benchmarks"][name]
+    assert figures["seconds_iqr"] / figures["seconds_median"] > 0.13
+    worse = changed_ratios(
+        tmp_path / "b.json",
+        lambda content: content["benchmarks"][name].update(speedup_over_pytorch=2.489 / 1.12),
+    )
+    assert compare_paths(RATIOS, worse).exit_status == 0
+
+
+def test_ratios_of_another_machine_are_not_comparable():
+    compared = compare_paths(RATIOS, RATIOS.with_name("xeon.json"))
+    assert compared.exit_status == 2
+    assert "Not comparable" in compared.page()
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path):
-    for other in (BENCHMARKS, tmp_path):
+    with pytest.raises(ReproError, match="two of a sort"):
+        compare_paths(BENCHMARKS, RATIOS)
+    for other in (BENCHMARKS, RATIOS, tmp_path):
         with pytest.raises(ReproError):
             compare_paths(RECORD, other)
