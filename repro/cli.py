@@ -551,20 +551,30 @@ def matrix(
     jax: Annotated[str | None, typer.Option(metavar="0.9,latest", help="Versions.")] = None,
     variant: Variant = "faithful",
     preset: Preset = "smoke",
-    seeds: Seeds = "0,1,2",
+    seeds: Annotated[str, typer.Option(metavar="0,1,...", help="Several seeds.")] = "0,1,2",
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Environments and runs.")] = Path(
         "runs/matrix"
     ),
+    keep: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Keep the table for the report.")
+    ] = None,
+    results: Results = Path("results"),
     quiet: Quiet = False,
     json: AsJson = False,
 ) -> None:
     """Run a study under several versions of the libraries: exit 1 if one moved a number."""
+    from repro.reporting import matrix as versions_matrix
     from repro.reporting.matrix import combinations, exit_status, facts, page, run_matrix
 
+    kept = [out / versions_matrix.FILE]
+    if keep is not None:
+        kept.append(versions_matrix.kept_path(keep, results))
     asked = {"keras": keras, "tensorflow": tensorflow, "jax": jax}
     versions = {package: text.split(",") for package, text in asked.items() if text}
     task = [study, "--variant", variant, "--preset", preset, "--seeds", seeds]
     cells = run_matrix(task, combinations(**versions), out, _display(quiet))
+    for path in kept:
+        versions_matrix.write_matrix(versions_matrix.matrix_file(cells), path)
     _print(facts(cells), json, lambda: page(cells))
     raise typer.Exit(exit_status(cells))
 

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 import repro
+from repro.bench.machine import code_version
 from repro.bench.tables import markdown_table
 from repro.display import SILENT, Display
 from repro.errors import GateFailed, NotPossibleHere, ReproError
-from repro.evaluation.records import read_record
+from repro.evaluation.provenance import command_line
+from repro.evaluation.records import first_problem, read_record, without_paths
 from repro.evaluation.regression import Comparison
-from repro.files import make_folder, write_text
+from repro.files import make_folder, read_json, write_text
 from repro.reporting.comparisons import RECORD_FILE, compare_records
 from repro.reporting.formatting import MISSING, number
 
 LATEST = "latest"
 HEADER = ("versions", "outcome", "metrics that moved", "training [samples/s]")
 SHOWN = 4  # metrics a row
+KEPT = "matrix"  # under the results
+FILE = "matrix.json"  # in the folder of environments and runs
 SOURCE = ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")
 
 
@@ -53,6 +61,148 @@ class Cell:
     def name(self) -> str:
         """The versions in a word."""
         return "-".join(f"{package}{version}" for package, version in self.versions.items())
+
+
+class Moved(BaseModel):
+    """A metric that is not what it was under the first versions: what became of it, and means."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    metric: str
+    status: str
+    before: float | None
+    after: float | None
+
+
+class Versions(BaseModel):
+    """What came of a task under one set of versions.
+
+    Parameters
+    ----------
+    versions : dict
+        As asked for, by package.
+    packages : dict
+        As installed; empty if that failed.
+    outcome : str
+        ``"first"``, ``"passed"``, ``"failed"``, ``"not comparable"``, or ``"no run"``.
+    failure : str
+        Why there is no run.
+    moved : list of Moved
+        The metrics that moved.
+    speed, first_speed : float, optional
+        Of training, here and under the first versions [samples/s].
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    versions: dict[str, str]
+    packages: dict[str, str] = {}
+    outcome: Literal["first", "passed", "failed", "not comparable", "no run"]
+    failure: str = ""
+    moved: list[Moved] = []
+    speed: float | None = None
+    first_speed: float | None = None
+
+
+class MatrixFile(BaseModel):
+    """A task under several versions of the libraries, as it is kept.
+
+    Parameters
+    ----------
+    date, commit : str
+        Day, in UTC, and commit or version of the code.
+    machine : str
+        Accelerator, else processor with its cores.
+    command : str
+        What makes it again.
+    rows : list of Versions
+        One for each set; the others are held to the first that ran.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["repro-matrix"] = "repro-matrix"
+    date: str
+    commit: str
+    machine: str
+    command: str
+    rows: list[Versions]
+
+
+def matrix_file(cells: Sequence[Cell], command: str | None = None) -> MatrixFile:
+    """Return what is kept of a matrix; the command is that which runs, unless one is given."""
+    records = [read_record(cell.record) if cell.record else None for cell in cells]
+    first = next((record for record in records if record is not None), None)
+    rows = []
+    for cell, record in zip(cells, records, strict=True):
+        comparison, speed = cell.comparison, cell.comparison and cell.comparison.speed
+        outcome = comparison.status if comparison else "first" if record else "no run"
+        rows.append(
+            Versions(
+                versions=cell.versions,
+                packages=record.environment.packages if record else {},
+                outcome=outcome,
+                failure=without_paths(cell.failure),
+                moved=[
+                    Moved(metric=r.metric, status=r.status, before=r.baseline, after=r.candidate)
+                    for r in (comparison.moved if comparison else ())
+                ],
+                speed=speed.candidate if speed else None,
+                first_speed=speed.baseline if speed else None,
+            )
+        )
+    environment = first.environment if first else None
+    machine = "unknown: nothing ran"
+    if environment is not None:
+        machine = environment.gpu or f"{environment.processor}, {environment.cores} cores"
+    return MatrixFile(
+        date=datetime.now(UTC).date().isoformat(),
+        commit=code_version(),
+        machine=machine,
+        command=command or command_line(),
+        rows=rows,
+    )
+
+
+def write_matrix(made: MatrixFile, path: Path) -> Path:
+    """Write what is kept of a matrix, whole or not at all."""
+    make_folder(path.parent)
+    write_text(path, made.model_dump_json(indent=1) + "\n")
+    return path
+
+
+def kept_path(name: str, results: Path) -> Path:
+    """Return where a matrix is kept under the results.
+
+    Raises
+    ------
+    ReproError
+        If the name cannot be a file's.
+    """
+    if not re.fullmatch(r"[\w.-]*\w", name):
+        raise ReproError(f"--keep {name}: write it in letters, digits, -, _ and dots.")
+    return results / KEPT / f"{name}.json"
+
+
+def find_matrices(folders: Iterable[Path]) -> dict[Path, MatrixFile]:
+    """Read what is kept of matrices in folders of results, by path.
+
+    Raises
+    ------
+    ReproError
+        If a file is damaged.
+    """
+    paths = sorted({path for folder in folders for path in folder.glob(f"{KEPT}/*.json")})
+    return {path: _read(path) for path in paths}
+
+
+def _read(path: Path) -> MatrixFile:
+    content = read_json(path, "make it anew with `repro matrix --keep`")
+    try:
+        return MatrixFile.model_validate(content)
+    except ValidationError as error:
+        problem = first_problem(error)
+        raise ReproError(f"{path} is no file of `repro matrix --keep`: {problem}.") from None
 
 
 def combinations(**asked: Sequence[str]) -> list[dict[str, str]]:
@@ -193,18 +343,17 @@ def facts(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
 def page(cells: Sequence[Cell]) -> str:
     """Return a table in Markdown, one row a set of versions."""
-    return markdown_table(HEADER, [_line(cell) for cell in cells])
+    return markdown_table(HEADER, [line(row) for row in matrix_file(cells, "").rows])
 
 
-def _line(cell: Cell) -> list[str]:
-    versions = ", ".join(f"{package} {version}" for package, version in cell.versions.items())
-    if cell.failure:
-        return [versions, f"failed: {cell.failure}", MISSING, MISSING]
-    if cell.comparison is None:
+def line(row: Versions) -> list[str]:
+    """Return a set of versions in the columns of `HEADER`."""
+    versions = ", ".join(f"{package} {version}" for package, version in row.versions.items())
+    if row.outcome == "no run":
+        return [versions, f"failed: {row.failure}", MISSING, MISSING]
+    if row.outcome == "first":
         return [versions, "what the others are held to", MISSING, MISSING]
-    moved = cell.comparison.moved
-    names = [f"{row.metric} ({row.status})" for row in moved[:SHOWN]]
-    names += [f"{len(moved) - SHOWN} more"] if len(moved) > SHOWN else []
-    speed = cell.comparison.speed
-    trained = f"{number(speed.candidate)}, before {number(speed.baseline)}" if speed else MISSING
-    return [versions, cell.comparison.status, ", ".join(names) or "none", trained]
+    names = [f"{moved.metric} ({moved.status})" for moved in row.moved[:SHOWN]]
+    names += [f"{len(row.moved) - SHOWN} more"] if len(row.moved) > SHOWN else []
+    trained = f"{number(row.speed)}, before {number(row.first_speed)}" if row.speed else MISSING
+    return [versions, row.outcome, ", ".join(names) or "none", trained]

@@ -15,13 +15,15 @@ from repro.reporting import views
 from repro.reporting.benchmarks import benchmark_view
 from repro.reporting.courses import HEIGHT, WIDTH, history_view
 from repro.reporting.forest import forest
-from repro.reporting.formatting import STATUSES, breakable, unbroken
+from repro.reporting.formatting import STATUSES, breakable, number, unbroken
+from repro.reporting.matrix import HEADER, line
 from repro.reporting.opening import SCALES, summarise
 from repro.reporting.tables import OLDER, Entries, relative
 
 if TYPE_CHECKING:
     from repro.bench.rows import BenchmarkFile
     from repro.reporting.history import Entry
+    from repro.reporting.matrix import MatrixFile
     from repro.reporting.views import References
     from repro.study import Study
 
@@ -53,6 +55,7 @@ def write_report(
     ratios: Mapping[Path, dict[str, Any]] | None = None,
     history: Sequence[Entry] = (),
     stale: Collection[Path] = (),
+    matrices: Mapping[Path, MatrixFile] | None = None,
 ) -> Path:
     """Write the report of all records as one HTML file.
 
@@ -76,6 +79,8 @@ def write_report(
         The ledger of what was accepted, oldest first.
     stale : collection of Path
         Records that another code than today's made.
+    matrices : dict, optional
+        Tasks under several versions of the libraries, by path.
 
     Raises
     ------
@@ -83,7 +88,7 @@ def write_report(
         If a study's claims are damaged or the file cannot be written.
     """
     out = Path(out)
-    shown = benchmarks, ratios, history, stale
+    shown = benchmarks, ratios, history, stale, matrices
     write_text(out, render(records, studies, out.parent, references, command, out.name, *shown))
     return out
 
@@ -99,12 +104,13 @@ def render(
     ratios: Mapping[Path, dict[str, Any]] | None = None,
     history: Sequence[Entry] = (),
     stale: Collection[Path] = (),
+    matrices: Mapping[Path, MatrixFile] | None = None,
 ) -> str:
     """Return the page; the same records give the same text.
 
     Parameters
     ----------
-    records, studies, references, command, benchmarks, ratios, history, stale
+    records, studies, references, command, benchmarks, ratios, history, stale, matrices
         As in `write_report`.
     base : Path
         The folder to which the paths of records are relative.
@@ -135,6 +141,7 @@ def render(
                 {relative(path, base): file for path, file in (ratios or {}).items()},
             ),
             older=OLDER,
+            matrices=[matrix_view(relative(p, base), m) for p, m in (matrices or {}).items()],
             history=history_view(history),
             plot_size=(WIDTH, HEIGHT),
             environments=views.environments(entries, base),
@@ -142,6 +149,12 @@ def render(
         )
     )
     return re.sub(r"\n\s+", "\n", page)  # indentation is for who reads the template
+
+
+def matrix_view(path: str, made: MatrixFile) -> dict[str, Any]:
+    """Return what the page shows of a task under several versions."""
+    rows = [(row, list(zip(HEADER, line(row), strict=True))) for row in made.rows]
+    return {"path": path, "made": made, "header": HEADER, "rows": rows}
 
 
 def environment() -> jinja2.Environment:
@@ -156,6 +169,7 @@ def environment() -> jinja2.Environment:
     environment.filters |= {
         "unbroken": unbroken,
         "breakable": breakable,
+        "number": number,
         "commands": views.commands,
     }
     return environment

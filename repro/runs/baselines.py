@@ -28,6 +28,7 @@ from repro.files import (
 )
 from repro.reporting.formatting import count
 from repro.reporting.history import HISTORY_FILE, entry_of, history_text, read_history
+from repro.reporting.matrix import find_matrices
 from repro.reporting.queue import document_text
 from repro.reporting.report import write_report
 from repro.reporting.tables import ClaimRow, claim_rows, readme_text, summary_text
@@ -357,6 +358,7 @@ def report(folders: list[Path], out: Path) -> Path:
         ratios=find_ratios(folders),
         history=[entry for folder in folders for entry in read_history(folder)],
         stale=of_older_code(entries),
+        matrices=find_matrices(folders),
     )
 
 

@@ -9,7 +9,19 @@ import pytest
 from repro.errors import ReproError
 from repro.evaluation.records import read_record, write_record
 from repro.reporting.comparisons import compare_records
-from repro.reporting.matrix import Cell, combinations, exit_status, facts, page, run_matrix
+from repro.reporting.matrix import (
+    Cell,
+    combinations,
+    exit_status,
+    facts,
+    find_matrices,
+    kept_path,
+    matrix_file,
+    page,
+    run_matrix,
+    write_matrix,
+)
+from repro.reporting.report import render
 
 RECORD = Path(__file__).parents[2] / "results" / "records" / "mamba-faithful-desk" / "record.json"
 
@@ -31,7 +43,9 @@ def test_versions_that_do_not_exist_are_a_row_and_no_crash(tmp_path):
     assert exit_status([cell]) == 1
 
 
-def test_the_table_says_which_version_moved_which_number(tmp_path):
+@pytest.fixture
+def cells(tmp_path):
+    """Two versions, of which the second doubled an error, and a third that cannot be installed."""
     old = read_record(RECORD)
     values = {seed: 2 * value for seed, value in old.metrics["test_mae"].values.items()}
     metric = old.metrics["test_mae"].model_copy(update={"values": values})
@@ -41,10 +55,44 @@ def test_the_table_says_which_version_moved_which_number(tmp_path):
     }
     path = write_record(old.model_copy(update=changes), tmp_path / "record.json")
     comparison = compare_records(old, read_record(path))
-    cells = [Cell({"keras": "3.14"}, RECORD), Cell({"keras": "3.15"}, path, "", comparison)]
-    moved = page(cells).splitlines()[-1]
+    failed = Cell({"keras": "0.0.1"}, None, "no solution; see /root/somebody/log.txt")
+    return [Cell({"keras": "3.14"}, RECORD), Cell({"keras": "3.15"}, path, "", comparison), failed]
+
+
+def test_the_table_says_which_version_moved_which_number(cells):
+    moved = page(cells).splitlines()[-2]
     assert "keras 3.15" in moved
     assert "test_mae (regression)" in moved
     assert exit_status(cells) == 1
     assert exit_status(cells[:1]) == 0
     assert facts(cells)[1]["comparison"]["changed"] == ("environment",)
+
+
+def test_a_matrix_is_kept_comes_back_and_stands_in_the_report(cells, tmp_path, gallery):
+    made = matrix_file(cells, "repro matrix mamba --keras 3.14,3.15,0.0.1")
+    path = write_matrix(made, kept_path("keras", tmp_path / "results"))
+    found = find_matrices([tmp_path / "results"])
+    assert found == {path: made}
+    assert "/root" not in path.read_text(encoding="utf-8")
+    assert [row.outcome for row in made.rows] == ["first", "failed", "no run"]
+    (moved,) = [one for one in made.rows[1].moved if one.metric == "test_mae"]
+    assert moved.after == pytest.approx(2 * moved.before)
+    assert moved.status == "regression"
+    folder, entries, studies = gallery
+    text = render(entries, studies, folder, matrices=found)
+    section = text[text.index('<section id="versions"') :].split("</section>")[0]
+    for said in ("keras 3.14", "keras 3.15", "test_<wbr>mae (regression)", "failed: no solution"):
+        assert said in section
+    assert "repro matrix" in section
+    assert 'id="versions"' not in render(entries, studies, folder)
+
+
+def test_a_kept_matrix_that_is_damaged_or_has_a_name_of_no_file_is_refused(tmp_path):
+    path = kept_path("keras", tmp_path)
+    path.parent.mkdir()
+    path.write_text('{"format": "repro-matrix", "rows": 3}')
+    with pytest.raises(ReproError, match=r"keras\.json"):
+        find_matrices([tmp_path])
+    for name in ("../keras", "", "a b"):
+        with pytest.raises(ReproError, match="keep"):
+            kept_path(name, tmp_path)
