@@ -10,8 +10,9 @@ the same networks, and the interval is then three standard errors wide on either
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from repro.evaluation.metrics import (
 from repro.evaluation.records import Record, RecordedMetric, SampledMetric
 
 FEWEST_SEEDS = 3  # that tell a spread
+NEARLY = 0.9  # likeness of names from which one may be meant by the other
 STANDARD_ERRORS = 3.0  # on either side where the spread is borrowed
 
 
@@ -209,8 +211,17 @@ def lacking(claim: Claim, used: dict[str, Record]) -> str:
     for name in claim.metrics:
         experiment, metric = claim.place_of(name)
         if experiment in used and not metric_values(used[experiment], metric):
-            return f"the record {used[experiment].label} has no metric {metric}"
+            record = used[experiment]
+            return (
+                f"the record {record.label} has no metric {metric}{meant(metric, record.metrics)}"
+            )
     return ""
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return a question where one of the known names is nearly this one; else nothing."""
+    close = get_close_matches(name, list(known), n=1, cutoff=NEARLY)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def matching(record: Record, name: str) -> list[RecordedMetric]:

@@ -30,7 +30,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from repro.evaluation.claims import Plain, read_declared
-from repro.evaluation.estimates import Sample
+from repro.evaluation.estimates import Sample, meant
 from repro.evaluation.metrics import Interval
 from repro.evaluation.protocol import differences
 from repro.evaluation.records import Record
@@ -294,7 +294,8 @@ def _figures(gate: Gate, records: Mapping[str, Record]) -> list[_Figure]:
     names = [name for name in record.metrics if _matches(gate.metric, name)]
     count = gate.count or 1
     if len(names) != count:
-        raise _Unmeasured(f"{gate.record} has {len(names)} of {count} metrics {gate.metric}")
+        hint = "" if names else meant(gate.metric, record.metrics)
+        raise _Unmeasured(f"{gate.record} has {len(names)} of {count} metrics {gate.metric}{hint}")
     other = _sample(records[gate.other[0]], gate.other[1]) if gate.other else None
     return [_figure(gate, name, _sample(record, name), other) for name in names]
 
@@ -302,7 +303,8 @@ def _figures(gate: Gate, records: Mapping[str, Record]) -> list[_Figure]:
 def _time(gate: Gate, record: Record) -> _Figure:
     times = [t.wall_s for name, t in record.timings.items() if _matches(gate.stages, name)]
     if not times:
-        raise _Unmeasured(f"{gate.record} has no stage {gate.stages}")
+        hint = meant(gate.stages, record.timings)
+        raise _Unmeasured(f"{gate.record} has no stage {gate.stages}{hint}")
     limit = gate.at_least if gate.at_most is None else gate.at_most
     return _Figure(f"wall time of {gate.stages} [s]", sum(times), limit, gate.bound)
 
@@ -311,7 +313,8 @@ def _sample(record: Record, metric: str) -> Sample:
     """Return a metric by seed, which must have a finite value for each."""
     values = record.metrics[metric].values if metric in record.metrics else {}
     if set(values) != set(map(str, record.seeds)):
-        raise _Unmeasured(f"{record.label} has no {metric} for every seed")
+        hint = "" if values else meant(metric, record.metrics)
+        raise _Unmeasured(f"{record.label} has no {metric} for every seed{hint}")
     if not all(map(np.isfinite, values.values())):
         raise _Unmeasured(f"{metric} of {record.label} is not a finite number for every seed")
     return Sample({int(seed): value for seed, value in values.items()})

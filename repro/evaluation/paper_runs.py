@@ -20,13 +20,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import reduce
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from repro.errors import ReproError
 from repro.evaluation.claims import read_declared
+from repro.evaluation.estimates import meant
 from repro.evaluation.records import read_record
 from repro.files import read_json
 
@@ -168,9 +169,15 @@ def load_paper_runs(path: Path) -> PaperRuns:
 
 def _figure(results: Path, place: list[str]) -> float:
     file, *keys = place
+    content: Any = _content(results / file)
+    for key in keys:
+        if not isinstance(content, dict) or key not in content:
+            hint = meant(key, content) if isinstance(content, dict) else ""
+            raise ReproError(f"{results / file} has no figure {' '.join(keys)}{hint}.")
+        content = content[key]
     try:
-        return float(reduce(lambda content, key: content[key], keys, _content(results / file)))
-    except (KeyError, TypeError, ValueError):
+        return float(content)
+    except (TypeError, ValueError):
         raise ReproError(f"{results / file} has no figure {' '.join(keys)}.") from None
 
 

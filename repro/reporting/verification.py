@@ -11,6 +11,7 @@ from typing import Any
 from repro.display import SILENT, Display
 from repro.errors import NotPossibleHere, ReproError
 from repro.evaluation.claims import Claim
+from repro.evaluation.estimates import NEARLY
 from repro.evaluation.outcomes import Outcome, judge
 from repro.reporting.costs import Cost, cost_of
 from repro.reporting.formatting import MISSING, number
@@ -106,7 +107,8 @@ def verification(
     study = get_study(study_name)
     claims = {claim.id: claim for claim in study.claims.claims}
     if claim_id not in claims:
-        close = difflib.get_close_matches(claim_id, claims, n=1)
+        asked = [name for name, claim in claims.items() if _is_about(claim, claim_id)]
+        close = asked or difflib.get_close_matches(claim_id, claims, n=1)
         meant = f" Did you mean {study_name}/{close[0]}?" if close else ""
         raise ReproError(
             f"There is no claim {name!r}: `repro info {study_name}` lists them.{meant}"
@@ -119,6 +121,12 @@ def verification(
         )
     chosen = tuple(seeds) or tuple(range(claim.seeds))
     return Verification(study, claim, preset or claim.preset, chosen, out)
+
+
+def _is_about(claim: Claim, metric: str) -> bool:
+    """Whether a claim is about a metric, or one whose name is nearly this."""
+    names = [claim.place_of(name)[1] for name in claim.metrics]
+    return bool(difflib.get_close_matches(metric, names, n=1, cutoff=NEARLY))
 
 
 def facts(verified: Verification, costs: Sequence[Cost], outcome: Outcome | None) -> dict[str, Any]:
