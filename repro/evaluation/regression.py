@@ -22,6 +22,10 @@ A metric may move by a tolerance before it counts as changed:
 3. with a single baseline seed, by a stated fraction of the baseline, smaller where the environment
    is the same.
 
+Below what seeds scatter by nothing can be seen: where the mean shift of a seed has a standard
+deviation s, no test that fails by chance as rarely as this one finds a shift by s in more than one
+of eleven pairs of three seeds. Every comparison says by how much metrics may shift together.
+
 No tolerance of 2 and 3 is below a floor: a fraction of the value, a fraction of what metrics of
 its kind amount to where it is near zero, and one answer of a share of answers.
 """
