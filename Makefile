@@ -75,3 +75,4 @@ bench-ratios: setup horovod
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy

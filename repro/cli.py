@@ -44,7 +44,7 @@ THREAD_VARIABLES = (
 class Commands(TyperGroup):
     """Commands that tell a user's mistake in one sentence, without a traceback."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run a command; tell in a sentence what ended it, with an exit status."""
         try:
             done = super().invoke(ctx)
@@ -62,7 +62,7 @@ class Commands(TyperGroup):
             print(f"error: {said}{_did_you_mean(said)}", file=sys.stderr)
             raise typer.Exit(status) from None
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse words that no file and no record could tell."""
         for before, word in pairwise(["", *args]):
             problem = _problem_of(word, before)
@@ -602,8 +602,8 @@ def compare(
 @app.command()
 def accept(
     runs: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Runs that ended well.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the ledger.")],
     results: Results = Path("results"),
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the ledger.")] = ...,
     force: Annotated[
         bool, typer.Option("--force", help="Though a gate fails or it is worse; else exit 1.")
     ] = False,

@@ -461,7 +461,7 @@ def _unfolded(node: Any, known: dict[int, float]) -> float:
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
     if not isinstance(value, Mapping):
         return {name: list(value) if isinstance(value, tuple) else value}
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, inner in value.items():
         flat |= _flat(inner, f"{name}.{key}" if name else str(key))
     return flat

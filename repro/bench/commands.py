@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -22,7 +22,7 @@ DEFAULT = "time"
 class TimesByDefault(TyperGroup):
     """Commands of which the first word may be left out: then it times."""
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the default command in front unless another is named."""
         named = bool(args) and args[0] in self.commands
         return super().parse_args(ctx, args if named else [DEFAULT, *args])

@@ -112,26 +112,32 @@ def _by_common_key(a: Mapping, b: Mapping) -> tuple[dict, dict]:
     if backends[0] == backends[1] or max(map(len, backends)) > 1:
         return dict(a), dict(b)
     strip = {"backend": ""}
-    return tuple(
+    one, other = (
         {row.model_copy(update=strip).key: row for row in rows.values()} for rows in (a, b)
     )
+    return one, other
 
 
 def _pair(a: Row | None, b: Row | None, factor: float) -> Pair:
-    row = a or b
+    row = next(row for row in (a, b) if row is not None)
     workers = f", {row.workers} workers" if row.workers > 1 else ""
     name = f"{row.title}, {row.phase}, {row.precision}, batch {row.batch}{workers}"
-    seconds = tuple(None if r is None else r.seconds.median for r in (a, b))
+    seconds = _median(a), _median(b)
     marks = tuple(sorted({mark for r in (a, b) if r is not None for mark in r.marks}))
     if a is None or b is None:
-        return Pair(name, *[None] * 3, "lost" if b is None else "new", b is None, seconds, marks)
+        result = "lost" if b is None else "new"
+        return Pair(name, None, None, None, result, b is None, seconds, marks)
     if a.definition != b.definition:
-        return Pair(name, *[None] * 3, "another network", False, seconds, marks)
+        return Pair(name, None, None, None, "another network", False, seconds, marks)
     speedup = a.seconds.median / b.seconds.median
     low, high = a.seconds.low / b.seconds.high, a.seconds.high / b.seconds.low
     result = "B faster" if low > 1 else "A faster" if high < 1 else "no difference"
     fails = speedup < 1 / factor and high < 1
     return Pair(name, speedup, low, high, result, fails, seconds, marks)
+
+
+def _median(row: Row | None) -> float | None:
+    return None if row is None else row.seconds.median
 
 
 def page(comparison: Comparison, names: tuple[str, str]) -> str:

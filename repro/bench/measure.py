@@ -78,8 +78,9 @@ def time_phase(
     around = {kind: (before[kind], ceilings.after(kind), ceilings.best[kind]) for kind in kinds}
 
     times = {name: summarise(seconds) for name, seconds in taken.items()}
-    whole, ready = times.get(WHOLE, times.get(READY)), times.get(READY)
-    facts = {
+    # Batches alone are only timed as they are made, answers only with their input ready.
+    whole, ready = (times.get(name, next(iter(times.values()))) for name in (WHOLE, READY))
+    facts: dict[str, Any] = {
         **_identity(subject, phase, batch, workers),
         "seconds": whole,
         "samples_per_second": batch / whole.median,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,14 +14,14 @@ from repro.errors import ReproError
 from repro.files import make_folder, read_json, write_text
 from repro.reporting.formatting import sentence_list
 
-FORMAT = "repro-benchmarks"
-VERSION = 1
+FORMAT: Final = "repro-benchmarks"
+VERSION: Final = 1
 METHOD = 1  # raised when a row's numbers come to mean something else
 NETWORKS = Path("benchmarks") / "networks"  # under the results: files that are never changed
 WHERE = (f"{NETWORKS}/*.json", "benchmarks.json")  # under a folder of results
-PHASES = ("train", "infer", "data")
 
 Phase = Literal["train", "infer", "data"]
+PHASES: tuple[Phase, ...] = ("train", "infer", "data")
 
 
 class Part(BaseModel):

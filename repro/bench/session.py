@@ -11,7 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from repro.bench.networks import Network, list_networks
-from repro.bench.rows import PHASES, BenchmarkFile, LeftOut, Row
+from repro.bench.rows import PHASES, BenchmarkFile, LeftOut, Phase, Row
 from repro.display import SILENT, Display
 from repro.errors import ReproError
 from repro.study import Study, get_study, studies
@@ -97,6 +97,11 @@ class Wanted:
         for study in self.chosen:
             for preset in self.presets:
                 study.data_spec.resolve(preset)
+
+    @property
+    def checked_phases(self) -> list[Phase]:
+        """The phases, each once, in the order asked for."""
+        return [known for phase in self.phases for known in PHASES if known == phase]
 
     @property
     def chosen(self) -> list[Study]:
@@ -191,12 +196,12 @@ class Session:
         clear_session()
         gc.collect()  # what it held would count as memory of the next network
 
-    def _phases_of(self, policy: str) -> tuple[str, ...]:
+    def _phases_of(self, policy: str) -> tuple[Phase, ...]:
         """Return the phases to time in a precision: the host makes the same batches in all."""
         is_first = policy == (self.wanted.precisions or (policy,))[0]
-        return tuple(p for p in self.wanted.phases if p != "data" or is_first)
+        return tuple(p for p in self.wanted.checked_phases if p != "data" or is_first)
 
-    def _phase(self, subject: Subject, phase: str, what: str, seconds: float) -> Iterator[Row]:
+    def _phase(self, subject: Subject, phase: Phase, what: str, seconds: float) -> Iterator[Row]:
         """Time a phase with every wanted batch size."""
         end = time.monotonic() + seconds
         asked = self.wanted.batches or (str(subject.recipe.batch_size),)
@@ -221,7 +226,7 @@ class Session:
         yield rows[-1].model_copy(update={"largest": reason})
 
     def _row(
-        self, subject: Subject, phase: str, batch: int, what: str, seconds: float
+        self, subject: Subject, phase: Phase, batch: int, what: str, seconds: float
     ) -> Row | None:
         """Time one batch size; None, with the reason kept, where that is not possible."""
         from repro.bench.measure import time_phase
@@ -268,8 +273,8 @@ def why_no_larger(rows: list[Row], end: float, available: float | None = None) -
         return "its share of the time was up"
     if rows[-1].seconds.median > LONGEST_STEP_S:
         return f"a step takes {rows[-1].seconds.median:.0f} s"
-    peaks = [row.peak_gb for row in rows[-2:]]
-    if None in peaks:
+    peaks = [row.peak_gb for row in rows[-2:] if row.peak_gb is not None]
+    if len(peaks) < len(rows[-2:]):
         return ""
     growth = peaks[-1] - peaks[0] if len(peaks) > 1 else peaks[-1] / 2
     needed, there = peaks[-1] + 2 * max(growth, 0.0), (available or available_bytes()) / 1e9

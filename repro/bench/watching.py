@@ -59,8 +59,9 @@ def watching(n_devices: int = 1) -> Iterator[Watched]:
         seconds = time.perf_counter() - start
         seen.busy_elsewhere = max(0.0, (_busy_seconds() - busy) / seconds)
         seen.peak_bytes = _peak(peak_before)
-        if energy is not None:
-            seen.joules = _joules(n_devices) - energy
+        taken = _joules(n_devices)
+        if energy is not None and taken is not None:
+            seen.joules = taken - energy
 
 
 def why_no_energy() -> str | None:

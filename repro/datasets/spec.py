@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -252,7 +252,7 @@ class DataSpec(Card):
         self,
         preset: str,
         experiment: str | None = None,
-        overrides: dict[str, Value] | None = None,
+        overrides: Mapping[str, Value] | None = None,
         seed: int | None = None,
     ) -> ResolvedSpec:
         """Settle every choice and return the data set that is meant.

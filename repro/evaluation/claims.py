@@ -177,23 +177,30 @@ class Claim(BaseModel):
     @property
     def threshold(self) -> float:
         """The value that a bound's metrics must not cross."""
-        return self.limit if self.limit is not None else self.reported - self._sign * self.margin
+        return self.limit if self.limit is not None else self._reported - self._sign * self.margin
 
     @property
     def conditions(self) -> list[Condition]:
         """What must hold, each on its own."""
         if self.kind == "number":
-            ends = self.reported - self.margin, self.reported + self.margin
-            far = self.reported - 2 * self._sign * self.margin
-            return [Condition((self.metric,), *ends, self.reported, far)]
+            ends = self._reported - self.margin, self._reported + self.margin
+            far = self._reported - 2 * self._sign * self.margin
+            return [Condition((self.metric,), *ends, self._reported, far)]
         if self.kind == "order":
             least = self.minimum_difference
             near, far = least + self.margin, least - self.margin
-            return [Condition(pair, least, math.inf, near, far) for pair in pairwise(self.order)]
+            return [Condition(pair, least, math.inf, near, far) for pair in pairwise(self.metrics)]
         at = self.threshold
         ends = (at, math.inf) if self.better == "higher" else (-math.inf, at)
         near, far = (at + side * self._sign * self.margin for side in (1, -1))
         return [Condition((name,), *ends, near, far) for name in self.metrics]
+
+    @property
+    def _reported(self) -> float:
+        """The paper's number, which claims of these kinds have."""
+        if self.reported is None:
+            raise ValueError(f"the claim {self.id} reports no number")
+        return self.reported
 
     @property
     def _sign(self) -> int:

@@ -238,8 +238,9 @@ def of_samples(claim: Claim, parts: Sequence[tuple[Record, str]], value: float) 
     """Return how far the test samples leave the value of a condition open."""
     if claim.without_samples:
         return OfSamples(0.0, 0.0)
-    sampled = [sampling(record, metric) for record, metric in parts]
-    if not all(sampled):
+    known = [sampling(record, metric) for record, metric in parts]
+    sampled = [one for one in known if one is not None]
+    if len(sampled) < len(known):
         return None
     fewest = min(sampled, key=lambda s: s.n_units)
     behind = fewest.n_units, fewest.unit, fewest.split
@@ -257,8 +258,9 @@ def of_samples(claim: Claim, parts: Sequence[tuple[Record, str]], value: float) 
 
 def sampling(record: Record, name: str) -> SampledMetric | None:
     """Return how a metric varies over resamples of the test split; of several, their mean."""
-    found = [metric.sampled for metric in matching(record, name)]
-    if not found or not all(found):
+    metrics = matching(record, name)
+    found = [metric.sampled for metric in metrics if metric.sampled is not None]
+    if not found or len(found) < len(metrics):
         return None
     largest = max(found, key=lambda sampled: sampled.n_units)
     deviations = np.mean([sampled.deviations for sampled in found], axis=0)

@@ -128,6 +128,12 @@ class Gate(BaseModel):
         return (record, metric) if colon else (self.record, name)
 
     @property
+    def limit(self) -> float:
+        """What the figure is held against: 0 for a difference that must have a sign."""
+        given = (self.at_least, self.at_most, self.within)
+        return next((limit for limit in given if limit is not None), 0.0)
+
+    @property
     def records(self) -> list[str]:
         """The records that the gate reads."""
         return list(dict.fromkeys([self.record, *(self.other or ())[:1]]))
@@ -305,8 +311,7 @@ def _time(gate: Gate, record: Record) -> _Figure:
     if not times:
         hint = meant(gate.stages, record.timings)
         raise _Unmeasured(f"{gate.record} has no stage {gate.stages}{hint}")
-    limit = gate.at_least if gate.at_most is None else gate.at_most
-    return _Figure(f"wall time of {gate.stages} [s]", sum(times), limit, gate.bound)
+    return _Figure(f"wall time of {gate.stages} [s]", sum(times), gate.limit, gate.bound)
 
 
 def _sample(record: Record, metric: str) -> Sample:
@@ -324,7 +329,7 @@ def _figure(gate: Gate, name: str, sample: Sample, other: Sample | None) -> _Fig
     """Hold one metric against the gate's bound."""
     if gate.bound == "indistinguishable_from":
         what = f"Welch's p of {name} and {gate.indistinguishable_from}"
-        return _Figure(what, _welch_p(sample, other), SIGNIFICANCE, gate.bound)
+        return _Figure(what, _welch_p(sample, _needed(other)), SIGNIFICANCE, gate.bound)
     if other is None:
         what, (low, high) = name, _range(gate.over, sample)
     else:
@@ -332,14 +337,20 @@ def _figure(gate: Gate, name: str, sample: Sample, other: Sample | None) -> _Fig
         what = f"{name} − {factor}{gate.above or gate.below or gate.of}"
         scaled = Sample({seed: gate.times * value for seed, value in other.values.items()})
         low, high = _difference_range(gate.over, sample, scaled)
-    value, limit = {
-        "at_least": (low, gate.at_least),
-        "at_most": (high, gate.at_most),
-        "above": (low, 0.0),
-        "below": (high, 0.0),
-        "within": (max(abs(low), abs(high)), gate.within),
+    value = {
+        "at_least": low,
+        "at_most": high,
+        "above": low,
+        "below": high,
+        "within": max(abs(low), abs(high)),
     }[gate.bound]
-    return _Figure(what, value, limit, gate.bound)
+    return _Figure(what, value, gate.limit, gate.bound)
+
+
+def _needed(other: Sample | None) -> Sample:
+    if other is None:
+        raise _Unmeasured("the other metric is not named")
+    return other
 
 
 def _range(over: str, sample: Sample) -> Interval:

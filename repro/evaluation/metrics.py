@@ -76,7 +76,8 @@ def in_stages(
     progress : callable
         Called with the stages done and their number.
     """
-    metrics, arrays = {}, {}
+    metrics: dict[str, Metric] = {}
+    arrays: dict[str, np.ndarray] = {}
     for done, stage in enumerate(stages):
         progress(done, len(stages))
         stage_metrics, stage_arrays = stage(bench)

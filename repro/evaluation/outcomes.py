@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from repro.datasets.spec import PRESETS
 from repro.errors import ReproError
@@ -28,7 +28,11 @@ from repro.evaluation.precision_pairs import shown_harmless
 from repro.evaluation.protocol import OF_PRECISION, differing_fields
 from repro.evaluation.records import Record
 
-HOLDS, BETTER, SHORT, OPEN, NOT_RUN = "holds", "better", "falls short", "open", "not run"
+HOLDS: Final = "holds"
+BETTER: Final = "better"
+SHORT: Final = "falls short"
+OPEN: Final = "open"
+NOT_RUN: Final = "not run"
 Status = Literal["holds", "better", "falls short", "open", "not run"]
 VERDICTS = {HOLDS: "reproduced", BETTER: "better", SHORT: "below"}
 PAPER = "paper"
@@ -141,10 +145,17 @@ def outcomes_by_scale(
         raise ReproError("A claim is judged by the records of its own study: pass those alone.")
     found = {}
     for preset in SCALES:
-        used = {e: best_record(claim, e, records, preset) for e in claim.experiments}
-        if all(used.values()) and not lacking(claim, used):
+        used = best_records(claim, records, preset)
+        if used is not None and not lacking(claim, used):
             found[preset] = _judged(claim, preset, used, [*records, *lenders])
     return found
+
+
+def best_records(claim: Claim, records: Sequence[Record], preset: str) -> dict[str, Record] | None:
+    """Return the best record of each of a claim's experiments; None where one has none."""
+    found = {e: best_record(claim, e, records, preset) for e in claim.experiments}
+    used = {experiment: record for experiment, record in found.items() if record is not None}
+    return used if len(used) == len(found) else None
 
 
 def best_record(
@@ -238,7 +249,8 @@ def _differences(
     claim: Claim, used: dict[str, Record], records: Sequence[Record]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return in what records differ from the paper's run, but for a precision without effect."""
-    differs, notes = {}, []
+    differs: dict[str, str] = {}
+    notes: list[str] = []
     for experiment, record in used.items():
         fields = differing_fields(claim, experiment, record)
         of_precision = fields.keys() & set(OF_PRECISION)
@@ -273,10 +285,8 @@ def _not_run(claim: Claim, records: Sequence[Record]) -> Outcome:
             of_data = f" on {claim.data_name}" if claim.data_name else ""
             reason = f"no record of the experiment {experiment}, variant {claim.variant}{of_data}"
         return Outcome(claim.id, NOT_RUN, reason)
-    by_scale = [
-        {e: best_record(claim, e, records, preset) for e in claim.experiments} for preset in SCALES
-    ]
-    reasons = [lacking(claim, used) for used in by_scale if all(used.values())]
+    by_scale = [best_records(claim, records, preset) for preset in SCALES]
+    reasons = [lacking(claim, used) for used in by_scale if used is not None]
     apart = "its experiments were run at different presets"
     return Outcome(claim.id, NOT_RUN, reasons[0] if reasons else apart)
 
@@ -316,23 +326,26 @@ def _stated(found: Estimate) -> str:
 
 def _what_closes_it(claim: Claim, found: Estimate) -> str:
     """Say how many more seeds, or test samples, would turn an open outcome into another."""
+    samples = found.of_samples
+    if samples is None:
+        return "an evaluation that tells how far the test samples leave it open"
     if found.of_seeds is None:
         return _count(FEWEST_SEEDS - found.n_seeds, "more seed")
-    room, reach = _room(found), max(found.of_samples.below, found.of_samples.above)
+    room, reach = _room(found), max(samples.below, samples.above)
     if room <= 0:
         return "no number of seeds closes it: the value lies on the edge"
     if reach >= room:
-        n = math.ceil(found.of_samples.n_units * ((reach / room) ** 2 - 1))
-        return _count(n, f"more test {found.of_samples.unit}")
+        n = math.ceil(samples.n_units * ((reach / room) ** 2 - 1))
+        return _count(n, f"more test {samples.unit}")
     runs = claim.reported_runs if claim.kind == "number" else None
     left = math.sqrt(room**2 - reach**2)
-    n = _seeds_for(found.of_seeds.spread, left, runs)
-    if n is None and found.of_seeds.borrowed_from:
+    wanted = _seeds_for(found.of_seeds.spread, left, runs)
+    if wanted is None and found.of_seeds.borrowed_from:
         lacking_seeds = _count(FEWEST_SEEDS - found.of_seeds.n, "more seed")
         return f"{lacking_seeds} to tell the spread at this scale"
-    if n is None:
+    if wanted is None:
         return f"over {MOST_SEEDS} more seeds at this spread"
-    return _count(max(n - found.of_seeds.n, 1), "more seed")
+    return _count(max(wanted - found.of_seeds.n, 1), "more seed")
 
 
 def _seeds_for(spread: float, half_width: float, runs: int | None) -> int | None:

@@ -76,8 +76,10 @@ def power(claim: Claim, records: Sequence[Record]) -> Power | None:
 
 def _at_paper_scale(claim: Claim, found: Estimate, sources: Sequence[Record]) -> Estimate:
     """Return an estimate with the test samples, and the spread, of a run at the paper's scale."""
-    samples, seeds = found.of_samples, found.of_seeds
-    here = sources[0].data.counts.get(samples.split) if samples.split else None
+    samples, data = found.of_samples, sources[0].data
+    if samples is None:
+        raise ValueError(f"nobody knows how far the test samples leave {claim.id} open")
+    here = data.counts.get(samples.split) if data and samples.split else None
     of_data = claim.data_protocol.get(sources[0].experiment, {})
     there = of_data.get(f"data.counts.{samples.split}")
     if here and there:
@@ -90,7 +92,8 @@ def _at_paper_scale(claim: Claim, found: Estimate, sources: Sequence[Record]) ->
             above=scale * samples.above,
             n_answers=samples.n_answers / scale**2,
         )
-    spread = claim.expected_spread.seeds if claim.expected_spread else seeds.spread
+    measured = found.of_seeds.spread if found.of_seeds else math.nan
+    spread = claim.expected_spread.seeds if claim.expected_spread else measured
     return replace(found, of_samples=samples, of_seeds=OfSeeds(math.nan, spread, claim.seeds))
 
 
@@ -111,7 +114,10 @@ def _simulated(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the 95 % intervals of simulated runs with a true value, ``(N_RUNS,)`` each."""
     n, runs = claim.seeds, claim.reported_runs if claim.kind == "number" else None
-    spread, samples = found.of_seeds.spread, found.of_samples
+    samples = found.of_samples
+    if samples is None or found.of_seeds is None:
+        raise ValueError(f"an estimate of {claim.id} lacks a part of its interval")
+    spread = found.of_seeds.spread
     seeds = rng.normal(0.0, spread, (N_RUNS, n))
     share = 1 / n + (1 / runs if runs else 0.0)
     if n < FEWEST_SEEDS:

@@ -63,6 +63,7 @@ FEWEST_JOINT = 3  # metrics
 JOINT_FLOOR = 0.002  # standard deviation over seeds of the mean shift, relative
 SLOWER = 1.5  # training on a machine that others may share
 
+Status = Literal["passed", "failed", "not comparable"]
 RowStatus = Literal[
     "unchanged",
     "regression",
@@ -133,6 +134,13 @@ class Row:
     candidate: float | None = None
     tolerance: float | None = None
     primary: bool = True
+
+    @property
+    def by(self) -> float:
+        """By how much the mean rose, in ``unit``; NaN where a record lacks it."""
+        if self.baseline is None or self.candidate is None:
+            return math.nan
+        return self.candidate - self.baseline
 
 
 @dataclass(frozen=True)
@@ -214,7 +222,7 @@ class Comparison:
     """
 
     rows: tuple[Row, ...]
-    status: Literal["passed", "failed", "not comparable"]
+    status: Status
     exit_status: int
     differences: tuple[str, ...]
     changed: tuple[str, ...]
@@ -286,7 +294,7 @@ def compare(
     joint = () if differences else tuple(pair.joint(rows))
     speed = None if differences else _speed(baseline, candidate)
     failing = any(found.fails for found in joint) or (speed is not None and speed.fails)
-    status = "failed" if failing else _status(rows, differences)
+    status: Status = "failed" if failing else _status(rows, differences)
     return Comparison(
         rows=rows,
         status=status,
@@ -338,7 +346,7 @@ def _to_the_last_bit(metric: RecordedMetric | None) -> Any:
     return metric.unit, metric.better, metric.definition, values
 
 
-def _status(rows: tuple[Row, ...], differences: tuple[str, ...]) -> str:
+def _status(rows: tuple[Row, ...], differences: tuple[str, ...]) -> Status:
     statuses = {row.status for row in rows}
     if statuses & set(FAILURES):
         return "failed"
@@ -403,7 +411,7 @@ class _Pair:
         watched = [
             i
             for i, row in enumerate(rows)
-            if not row.primary and row.tolerance is not None and abs(row.candidate - row.baseline)
+            if not row.primary and row.tolerance is not None and row.by
         ]
         n_tried = sum(not row.primary and row.tolerance is not None for row in rows)
         chances = {i: self.chance(rows[i]) for i in watched}
@@ -436,15 +444,14 @@ class _Pair:
         better = self.baseline.metrics[row.metric].better
         if better == "neither":
             return "changed, watched"
-        worse = (row.candidate < row.baseline) != (better == "lower")
+        worse = (row.by < 0) != (better == "lower")
         return "worse, watched" if worse else "better, watched"
 
     def chance(self, row: Row) -> float:
         """Return how likely chance moves a metric as far, or 0 and 1 where no spread tells."""
-        by = abs(row.candidate - row.baseline)
-        spread = self.spreads.get(row.metric)
+        by, spread = abs(row.by), self.spreads.get(row.metric)
         if self.repeatable or spread is None:
-            return float(by <= row.tolerance)
+            return float(row.tolerance is not None and by <= row.tolerance)
         if by <= spread.floor:
             return 1.0
         error = spread.of_seeds * self._of_means(row.metric)
@@ -478,7 +485,8 @@ class _Pair:
         A seed's score is the mean of its metrics' shifts to the worse side. Seeds are independent
         of one another where metrics are not, so that Student's t test of the scores holds.
         """
-        weights, shifts = [], ([], [])
+        weights: list[float] = []
+        shifts: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
         for name in names:
             old, spread = _values(self.baseline, name), self.spreads[name]
             mean = float(np.mean(old))
@@ -494,39 +502,35 @@ class _Pair:
         return float(np.mean(new)), allowed * math.sqrt(1 / len(old) + 1 / len(new))
 
     def row(self, name: str) -> Row:
+        """Return what became of a metric that at least one of the records has."""
         old, new = self.baseline.metrics.get(name), self.candidate.metrics.get(name)
-        facts = {
-            "metric": name,
-            "unit": (old or new).unit,
-            "baseline": _mean(old),
-            "candidate": _mean(new),
-        }
+        unit = next(metric.unit for metric in (old, new) if metric is not None)
+        plain = Row(name, unit, "not comparable", baseline=_mean(old), candidate=_mean(new))
         if self.incomparable:
-            return Row(**facts, status="not comparable")
+            return plain
         if old is None:
-            return Row(**facts, status="new")
+            return replace(plain, status="new")
         reason = self._missing(old, new)
-        if reason:
-            return Row(**facts, status="missing", reason=reason)
+        if new is None or reason:
+            return replace(plain, status="missing", reason=reason)
         if not all(map(math.isfinite, new.values.values())):
             if name not in self.primary and _to_the_last_bit(old) == _to_the_last_bit(new):
-                return Row(**facts, status="unchanged", reason="no finite number, as before")
-            return Row(**facts, status="regression", reason="not a finite number")
+                return replace(plain, status="unchanged", reason="no finite number, as before")
+            return replace(plain, status="regression", reason="not a finite number")
         if not all(map(math.isfinite, old.values.values())):
-            return Row(**facts, status="not comparable", reason="the baseline is no finite number")
+            return replace(plain, reason="the baseline is no finite number")
         redefined = [
             f for f in ("definition", "unit", "better") if getattr(old, f) != getattr(new, f)
         ]
         if redefined:
-            reason = f"its {' and '.join(redefined)} changed"
-            return Row(**facts, status="not comparable", reason=reason)
+            return replace(plain, reason=f"its {' and '.join(redefined)} changed")
         tolerance = self.tolerance(name, old)
-        status, reason = self._moved(old, facts["candidate"] - facts["baseline"], tolerance)
-        return Row(**facts, tolerance=tolerance, status=status, reason=reason)
+        status, reason = self._moved(old, plain.by, tolerance)
+        return replace(plain, tolerance=tolerance, status=status, reason=reason)
 
     def tolerance(self, name: str, old: RecordedMetric) -> float:
         """Return how far the mean may move, by the rules at the head of this module."""
-        size = abs(_mean(old))
+        size = abs(float(np.mean(list(old.values.values()))))
         if self.repeatable:
             return ROUNDING * size
         spread = self.spreads.get(name)
@@ -539,14 +543,14 @@ class _Pair:
             allowed = self.margins.same_environment * size
         return max(allowed, ROUNDING * size, self.margins.absolute)
 
-    def _missing(self, old: RecordedMetric, new: RecordedMetric | None) -> str | None:
+    def _missing(self, old: RecordedMetric, new: RecordedMetric | None) -> str:
         if new is None or not new.values:
             if self.candidate.status == "failed":
                 return f"the run failed: {self.candidate.reason}"
             return "the candidate lacks this metric"
         lacking = sorted(set(map(str, self.candidate.seeds)) - set(new.values), key=int)
         complete = len(old.values) == len(self.baseline.seeds)
-        return f"no value for seed {lacking[0]}" if lacking and complete else None
+        return f"no value for seed {lacking[0]}" if lacking and complete else ""
 
     def _moved(self, old: RecordedMetric, by: float, tolerance: float) -> tuple[RowStatus, str]:
         if abs(by) <= tolerance:
@@ -617,13 +621,14 @@ def _variance(values: np.ndarray) -> float:
 def _one_answer(record: Record, name: str) -> float:
     """Return what one answer of a share of right answers amounts to, mean over seeds."""
     sampled = record.metrics[name].sampled
-    share = sampled is not None and sampled.is_share
-    return 1 / (sampled.n_samples * len(record.metrics[name].values)) if share else 0.0
+    if sampled is None or not sampled.is_share:
+        return 0.0
+    return 1 / (sampled.n_samples * len(record.metrics[name].values))
 
 
 def _discoveries(chances: dict[int, float], n_tried: int) -> set[int]:
     """Return which of several tests tell something, by Benjamini and Hochberg's procedure."""
-    ranked = sorted(chances, key=chances.get)
+    ranked = sorted(chances, key=lambda i: chances[i])
     kept = [
         rank
         for rank, i in enumerate(ranked, start=1)

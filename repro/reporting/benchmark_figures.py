@@ -113,10 +113,11 @@ def place_of(precision: str) -> int:
 
 def _ceilings(rows: list[Row]) -> list[tuple[str, float, float]]:
     """Return name, products [1/s] and memory [byte/s] of each ceiling, the highest measured."""
-    memory = max(row.memory.rate for row in rows)
+    memory = max(row.memory.rate for row in rows if row.memory)
     products: dict[str, float] = {}
-    for row in rows:
-        products[row.matmul.name] = max(row.matmul.rate, products.get(row.matmul.name, 0.0))
+    for ceiling in (row.matmul for row in rows):
+        if ceiling is not None:
+            products[ceiling.name] = max(ceiling.rate, products.get(ceiling.name, 0.0))
     return [(f"ceiling {name}", rate, memory) for name, rate in sorted(products.items())]
 
 

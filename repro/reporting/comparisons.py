@@ -30,12 +30,14 @@ HEADER = ("metric", "A", "B", "allowed", "what became of it", "why")
 class Compared(Protocol):
     """What two paths give when they are compared."""
 
-    exit_status: int
+    @property
+    def exit_status(self) -> int:
+        """0 passed, 1 failed, 2 not comparable."""
 
-    def facts(self, only_changed: bool) -> dict[str, Any]:
+    def facts(self, only_changed: bool = False) -> dict[str, Any]:
         """Return it as JSON values."""
 
-    def page(self, only_changed: bool) -> str:
+    def page(self, only_changed: bool = False) -> str:
         """Return it in Markdown."""
 
 

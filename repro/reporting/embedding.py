@@ -6,7 +6,7 @@ import base64
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -59,8 +59,8 @@ def figure_view(name: str, entry: FigureEntry, folder: Path, embedded: bool = Tr
     embedded : bool
         Whether the page is to hold the image.
     """
-    shared = {"name": write.readable(name), "caption": entry.caption, "command": entry.command}
     alt = f"{write.readable(name)}: {entry.caption}"
+    missing = FigureView(write.readable(name), entry.caption, entry.command, alt)
     path = folder / entry.file
     problem = ""
     if Path(entry.file).is_absolute() or ".." in Path(entry.file).parts:
@@ -73,14 +73,12 @@ def figure_view(name: str, entry: FigureEntry, folder: Path, embedded: bool = Tr
         content = path.read_bytes()
         size = image_size(content, path.suffix)
         if size and not embedded:
-            return FigureView(**shared, alt=alt, file=entry.file)
+            return replace(missing, file=entry.file)
         if size:
             uri, (width, height) = data_uri(content, path.suffix), size
-            return FigureView(
-                **shared, alt=alt, uri=uri, width=width, height=height, file=entry.file
-            )
+            return replace(missing, uri=uri, width=width, height=height, file=entry.file)
         problem = f"{entry.file} is damaged or not the image its name says."
-    return FigureView(**shared, alt=alt, problem=problem)
+    return replace(missing, problem=problem)
 
 
 def data_uri(content: bytes, suffix: str) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -43,7 +45,7 @@ STYLE = {
     "axes.labelcolor": INK,
     "axes.labelsize": 10,
     "axes.linewidth": 0.8,
-    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+    "axes.prop_cycle": cycler(color=PALETTE),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlelocation": "left",
@@ -107,8 +109,9 @@ class Curve:
 @contextmanager
 def house_style() -> Iterator[None]:
     """Apply the house style to every figure made, drawn on or saved inside."""
-    defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if k != "backend"}
-    with matplotlib.rc_context({**defaults, **STYLE}):  # whatever the user's matplotlibrc says
+    style: dict[Any, Any] = dict(matplotlib.rcParamsDefault.items())
+    del style["backend"]
+    with matplotlib.rc_context(style | STYLE):  # whatever the user's matplotlibrc says
         yield
 
 
@@ -178,8 +181,8 @@ def image(figure: Figure, suffix: str) -> bytes:
 def n_marks(artist: Artist) -> int:
     """Return how many marks an artist draws, one a point."""
     if isinstance(artist, Line2D):
-        return len(artist.get_xdata()) if artist.get_marker() not in NO_MARKER else 0
-    return len(artist.get_offsets()) if isinstance(artist, PathCollection) else 0
+        return len(np.asarray(artist.get_xdata())) if artist.get_marker() not in NO_MARKER else 0
+    return len(np.asarray(artist.get_offsets())) if isinstance(artist, PathCollection) else 0
 
 
 def training_curves(
@@ -216,7 +219,7 @@ def training_curves(
 def draw_losses(ax: Axes, seeds: dict[str, dict[str, list[float]]], column: str, **style) -> None:
     """Draw one column of every seed's history; the legend names it once."""
     label = style.pop("label")
-    marker = {"marker": "o", "markersize": 3}
+    marker: dict[str, Any] = {"marker": "o", "markersize": 3}
     for columns in seeds.values():
         values = columns.get(column, [])
         epochs = columns.get("epoch") or range(1, len(values) + 1)

@@ -49,11 +49,10 @@ def forest(rows: list[ClaimRow]) -> Forest | None:
     rows : list of ClaimRow
         All claims.
     """
-    placed = {id(row): margins_from_reported(row) for row in rows}
-    shown = [row for row in rows if placed[id(row)]]
-    if not shown:
+    placed = [(row, margins) for row in rows if (margins := margins_from_reported(row))]
+    if not placed:
         return None
-    largest = max(abs(x) for row in shown for x in placed[id(row)])
+    largest = max(abs(x) for _, margins in placed for x in margins)
     decades = max(1, math.ceil(math.log10(largest))) if largest > 0 else 1
 
     def place(x: float) -> float:
@@ -63,8 +62,8 @@ def forest(rows: list[ClaimRow]) -> Forest | None:
     ticks = [-power for power in reversed(powers)] + [0] + powers
     return Forest(
         rows=[
-            ForestRow(row, *map(place, placed[id(row)]), distance(placed[id(row)][0]))
-            for row in shown
+            ForestRow(row, place(mean), place(low), place(high), distance(mean))
+            for row, (mean, low, high) in placed
         ],
         ticks=[(minus(str(tick)), place(tick)) for tick in ticks],
         band=(place(-1), place(1)),

@@ -18,6 +18,7 @@ from repro.evaluation.regression import primary_metrics, training_speed
 from repro.study import get_study
 
 HISTORY_FILE = "history.jsonl"  # under the results folder
+Compared = Literal["first", "passed", "failed", "not comparable"]
 LIBRARIES = ("keras", "tensorflow", "tensorflow-cpu", "jax", "numpy")
 
 
@@ -69,12 +70,12 @@ class Entry(BaseModel):
     seeds: int
     metrics: dict[str, float]
     speed: float | None
-    compared: Literal["first", "passed", "failed", "not comparable"]
+    compared: Compared
     forced: bool
     reason: str
 
 
-def entry_of(name: str, record: Record, compared: str, forced: bool, reason: str) -> Entry:
+def entry_of(name: str, record: Record, compared: Compared, forced: bool, reason: str) -> Entry:
     """Return what the ledger says of a record that is accepted today."""
     means = {
         metric: float(np.mean(list(record.metrics[metric].values.values())))

@@ -6,6 +6,7 @@ Figures are drawn from the arrays that an evaluation keeps, by name, for every s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -176,7 +177,7 @@ def confusion(ax: Axes, counts: np.ndarray, fontsize: float, shares: bool = Fals
     """
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax.imshow(share, cmap=SHARES, vmin=0, vmax=1, interpolation="nearest")
-    style = {"ha": "center", "va": "center", "fontsize": fontsize}
+    style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": fontsize}
     for row, column in np.argwhere(counts):
         text = f"{counts[row, column]}" + (f"\n{share[row, column]:.1%}" if shares else "")
         ax.text(column, row, text, color="white" if share[row, column] > 0.5 else INK, **style)
@@ -224,11 +225,12 @@ def legend_above_panels(figure: Figure, ax: Axes, location: str, last: Sequence[
     handles, labels = ax.get_legend_handles_labels()
     marks = dict(zip(labels, handles, strict=True))
     names = sorted(marks, key=tuple(last).count)
-    figure.legend([marks[name] for name in names], names, loc=f"outside {location}", ncols=4)
+    place: dict[str, Any] = {"loc": f"outside {location}", "ncols": 4}
+    figure.legend([marks[name] for name in names], names, **place)
 
 
 def legend_above(ax: Axes, title: str | None = None, n_columns: int = 1) -> None:
     """Put a panel's legend above it, where it hides nothing."""
-    place = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1), "alignment": "left"}
-    legend = ax.legend(title=title, ncols=n_columns, **place)
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.02, 1), "alignment": "left"}
+    legend = ax.legend(**place, title=title, ncols=n_columns)
     legend.get_title().set(fontweight="bold", fontsize=10.5)

@@ -86,13 +86,12 @@ def _strip(root: Element) -> None:
 def _join_letters(root: Element) -> None:
     """Join letters of a formula that stand on one line in one style."""
     for text in root.iter("text"):
-        before = None
+        before: Element | None = None
         for letter in list(text):
-            alike = before is not None and all(
+            if before is not None and all(
                 letter.get(name) == before.get(name) for name in ("style", "y")
-            )
-            if alike:
-                before.text += letter.text
+            ):
+                before.text = (before.text or "") + (letter.text or "")
                 text.remove(letter)
             else:
                 before = letter
@@ -135,7 +134,7 @@ def _is_opaque(image: Element) -> bool:
 
 def _pixels(image: Element) -> np.ndarray:
     """Return an image's colours, ``(height, width, 4)`` uint8."""
-    content = base64.b64decode(image.get("href").removeprefix(PNG))
+    content = base64.b64decode(image.get("href", "").removeprefix(PNG))
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGBA"))
 
 
@@ -159,7 +158,7 @@ def _place(element: Element) -> tuple[float, float] | None:
             x, y = NUMBER.findall(text)[:2]
             return float(x), float(y)
     if element.tag in ("text", "use") and "x" in element.attrib:
-        return float(element.get("x")), float(element.get("y"))
+        return float(element.get("x", 0)), float(element.get("y", 0))
     return None
 
 
@@ -220,14 +219,14 @@ def _smaller_png(image: Element) -> str:
     pixels = _pixels(image)
     colours, index = np.unique(pixels.reshape(-1, 4), axis=0, return_inverse=True)
     if len(colours) > PALETTE_SIZE:
-        return "".join(image.get("href").split())
+        return "".join(image.get("href", "").split())
     indexed = Image.fromarray(index.reshape(pixels.shape[:2]).astype(np.uint8), "P")
     indexed.putpalette(np.ascontiguousarray(colours[:, :3]).tobytes())
     alpha = {} if (colours[:, 3] == 255).all() else {"transparency": colours[:, 3].tobytes()}
     buffer = io.BytesIO()
     indexed.save(buffer, "PNG", optimize=True, **alpha)
     uri = PNG + base64.b64encode(buffer.getvalue()).decode()
-    return min(uri, "".join(image.get("href").split()), key=len)
+    return min(uri, "".join(image.get("href", "").split()), key=len)
 
 
 def _write_styles(root: Element, styles: dict[Element, Style], dark: Mapping[str, str]) -> None:

@@ -298,7 +298,7 @@ def parts_text(outcome: Outcome) -> str:
     if samples is None:
         texts.append("test samples unknown")
     elif samples.n_units:
-        width = write.half_width(half(samples))
+        width = write.half_width((samples.below + samples.above) / 2)
         texts.append(f"{write.count(samples.n_units, samples.unit)} ± {width}")
     if seeds is None:
         texts.append("seeds unknown")
@@ -320,7 +320,7 @@ def suggested_command(study: str, claim: Claim) -> str:
 def reported_text(claim: Claim) -> str:
     """Write the paper's side of a claim: a number, a bound or an order."""
     if claim.kind == "order":
-        return " > ".join(claim.order)
+        return " > ".join(claim.metrics)
     sign = {"lower": "≤ ", "higher": "≥ "}[claim.better] if claim.kind == "bound" else ""
     if claim.limit is not None:  # the number is our reading, not the paper's
         read_as = write.with_unit(write.reported_number(claim.limit), claim.unit)
@@ -337,7 +337,7 @@ def value_text(claim: Claim, value: float | None, interval: Interval | None) -> 
         return f"{text} in the worst case"
     if claim.kind != "order":
         return text
-    return f"by {text}" if len(claim.order) == 2 else f"each by at least {text}"
+    return f"by {text}" if len(claim.metrics) == 2 else f"each by at least {text}"
 
 
 def json_rows(rows: list[ClaimRow]) -> list[dict[str, Any]]:

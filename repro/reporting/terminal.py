@@ -138,7 +138,7 @@ def study_details(
         "paper": claims.paper.model_dump(mode="json"),
         "claims": [
             claim.model_dump(mode="json")
-            | {"power": asdict(powers[claim.id]) if powers.get(claim.id) else None}
+            | {"power": None if (told := powers.get(claim.id)) is None else asdict(told)}
             for claim in claims.claims
         ],
         "capabilities": study.capabilities,

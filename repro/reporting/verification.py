@@ -35,8 +35,11 @@ class Verification:
     @property
     def choices(self) -> list[Choices]:
         """What is run: the claim's variant in each of its experiments."""
-        common = {"study": self.study.name, "variant": self.claim.variant, "preset": self.preset}
-        return [Choices(**common, experiment=name) for name in self.claim.experiments]
+        study, variant = self.study.name, self.claim.variant
+        return [
+            Choices(study=study, variant=variant, preset=self.preset, experiment=experiment)
+            for experiment in self.claim.experiments
+        ]
 
     def costs(self, results: Path, workers: int = 1) -> list[Cost]:
         """Return what each run takes; nothing is started."""
@@ -47,7 +50,7 @@ class Verification:
 
     def _folder(self, choices: Choices) -> Path:
         return self.out / "-".join(
-            (self.study.name, choices.variant, self.preset, choices.experiment)
+            (self.study.name, choices.variant, self.preset, choices.experiment or "")
         )
 
     def outcome(
@@ -67,7 +70,8 @@ class Verification:
             )
             if isinstance(made, Stopped):
                 return made
-            records.append(made)
+            if made is not None:  # this process leads
+                records.append(made)
         return judge(self.claim, records, baselines_of(self.study.name, results))
 
     def line(self, outcome: Outcome) -> str:
@@ -131,10 +135,16 @@ def _is_about(claim: Claim, metric: str) -> bool:
 
 def facts(verified: Verification, costs: Sequence[Cost], outcome: Outcome | None) -> dict[str, Any]:
     """Return cost and outcome as JSON values."""
-    said = {"claim": verified.claim.id, "study": verified.study.name, "preset": verified.preset}
-    said |= {"seeds": verified.seeds, "costs": [asdict(cost) for cost in costs]}
-    if outcome is None:
-        return said | {"outcome": None}
-    judged = {"status": outcome.status, "word": outcome.word, "value": outcome.value}
-    judged |= {"interval": outcome.interval, "margin": verified.claim.margin}
-    return said | {"outcome": judged | {"reason": outcome.reason}}
+    return {
+        "claim": verified.claim.id,
+        "study": verified.study.name,
+        "preset": verified.preset,
+        "seeds": verified.seeds,
+        "costs": [asdict(cost) for cost in costs],
+        "outcome": None if outcome is None else _judged(outcome, verified.claim.margin),
+    }
+
+
+def _judged(outcome: Outcome, margin: float) -> dict[str, Any]:
+    names = ("status", "word", "value", "interval", "reason")
+    return {name: getattr(outcome, name) for name in names} | {"margin": margin}

@@ -464,7 +464,7 @@ def drawn_view(figure: Figure, **texts: str) -> FigureView:
     from repro.reporting import figures
 
     content = figures.image(figure, ".svg")
-    width, height = image_size(content, ".svg")
+    width, height = image_size(content, ".svg") or (0, 0)
     return FigureView(**texts, uri=data_uri(content, ".svg"), width=width, height=height)
 
 

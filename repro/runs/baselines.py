@@ -27,7 +27,7 @@ from repro.files import (
     write_text,
 )
 from repro.reporting.formatting import count
-from repro.reporting.history import HISTORY_FILE, entry_of, history_text, read_history
+from repro.reporting.history import HISTORY_FILE, Compared, entry_of, history_text, read_history
 from repro.reporting.matrix import find_matrices
 from repro.reporting.queue import document_text
 from repro.reporting.report import write_report
@@ -168,7 +168,7 @@ def _refuse_regressions(compared: Mapping[str, str]) -> None:
             )
 
 
-def _compared(folder: Path, name: str, record: Record) -> str:
+def _compared(folder: Path, name: str, record: Record) -> Compared:
     """Say what comparing a record with the baseline record of its name gives; gains are sound."""
     before = folder / name / RECORD_FILE
     if not before.is_file():

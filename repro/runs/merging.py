@@ -77,9 +77,10 @@ def merge(runs: list[Path], out: Path, data: Path | None = None) -> Path:
     parts = _parts_of(runs)
     _check_networks(parts)
     source = next((folder for folder in runs if (folder / DATA_FILE).exists()), None)
-    if source is None and data is None:
+    trained_on = data or (source and source / DATA_FILE)
+    if trained_on is None:
         raise ReproError(f"None of the runs has its {DATA_FILE}: give it with --data FILE.")
-    files = _merged_files(parts, data or source / DATA_FILE)
+    files = _merged_files(parts, trained_on)
     with new_folder(out) as partial:
         for part in parts:
             _copy(part, files[part.file.seed], partial)

@@ -13,13 +13,16 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from repro.errors import ReproError
 from repro.files import exclusive, new_folder, read_json, sha256, write_text
 from repro.runs.folder import DATA_FILE, run_files_of
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 MANIFEST = "manifest.json"
 MEGABYTE = 1_000_000
@@ -161,17 +164,17 @@ class _Parts(io.RawIOBase):
         """Tell that it can be written to."""
         return True
 
-    def write(self, content: bytes) -> int:
+    def write(self, content: ReadableBuffer) -> int:
         """Write some bytes."""
         left = memoryview(content)
+        size = len(left)
         while left:
-            if self._free == 0:
-                self._next()
+            file = self._file if self._file is not None and self._free else self._next()
             taken = left[: self._free]
-            self._file.write(taken)
+            file.write(taken)
             self._free -= len(taken)
             left = left[len(taken) :]
-        return len(content)
+        return size
 
     def close(self) -> None:
         """End the last file."""
@@ -179,12 +182,13 @@ class _Parts(io.RawIOBase):
             self._file.close()
         super().close()
 
-    def _next(self) -> None:
+    def _next(self) -> io.BufferedWriter:
         """Begin another file."""
         if self._file is not None:
             self._file.close()
         self.paths.append(self._folder / f"run.tar.{len(self.paths):03d}")
         self._file, self._free = self.paths[-1].open("wb"), self._size
+        return self._file
 
 
 class _Joined(io.RawIOBase):
@@ -198,7 +202,7 @@ class _Joined(io.RawIOBase):
         """Tell that it can be read."""
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         """Read into a buffer; 0 at the end of the last file."""
         while True:
             count = self._file.readinto(buffer) if self._file else 0
