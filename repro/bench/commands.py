@@ -36,7 +36,7 @@ bench_app = typer.Typer(
 
 
 @bench_app.command(
-    DEFAULT, epilog="See also `repro bench compare --help` and `repro bench accept --help`."
+    DEFAULT, epilog="See also `repro bench compare`, `turns` and `accept`, with --help."
 )
 def time_networks(
     studies: Annotated[
@@ -118,6 +118,38 @@ def compare(
     names = before.name, after.name
     typer.echo(dumps(comparison.facts(), indent=1) if json else page(comparison, names))
     raise typer.Exit(comparison.exit_status)
+
+
+@bench_app.command()
+def turns(
+    other: Annotated[Path, typer.Argument(metavar="CHECKOUT", help="Other code, such as before.")],
+    studies: Annotated[
+        list[str] | None, typer.Argument(metavar="[STUDY]...", help="[default: all]")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(metavar="A,B", help="[default: all]")] = None,
+    preset: Annotated[str, typer.Option(metavar="A,B", help="Sizes of the networks.")] = "desk",
+    phase: Annotated[str, typer.Option(help="train, infer or data.")] = "train",
+    rounds: Annotated[int, typer.Option(help="Fewest; a busy machine gets more.")] = 40,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, not Markdown.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Time another checkout and this code in turns: exit 1 if a step got slower, or is lost."""
+    from json import dumps
+
+    from repro.bench.session import Wanted
+    from repro.bench.turns import time_in_turns
+    from repro.display import SILENT
+    from repro.reporting.terminal import TerminalDisplay
+
+    chosen = Wanted(
+        studies=tuple(studies or ()), variants=_listed(variant),
+        presets=_listed(preset), phases=(phase,),
+    )  # fmt: skip
+    groups = [(study.name, name, size) for study, name, size in chosen.groups]
+    display = SILENT if quiet else TerminalDisplay()
+    timed = time_in_turns(other, groups, phase, rounds, display)
+    typer.echo(dumps(timed.facts(), indent=1) if json else timed.page())
+    raise typer.Exit(timed.exit_status)
 
 
 @bench_app.command()
