@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from repro.runs.choices import Choices
     from repro.study import Trained
 
-NAME_FILES = ("--out", "--data", "--json", "--records", "--results", "--write")
+NAME_FILES = ("--out", "--data", "--json", "--records", "--results", "--weights", "--write")
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
@@ -230,12 +230,13 @@ def data_build(
 @data_app.command("fetch")
 def data_fetch(
     study: StudyName,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The archive to write.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write.")],
+    weights: Annotated[bool, typer.Option("--weights", help="What the authors trained.")] = False,
 ) -> None:
     """Download the measurements that a paper published; their checksum is kept beside them."""
     from repro.study import get_study
 
-    print(get_study(study).provided("archive").fetch(out))
+    print(get_study(study).provided("released" if weights else "archive").fetch(out))
 
 
 @data_app.command("verify")
@@ -392,6 +393,25 @@ def run(
         _print(outcome.facts, json, lambda: outcome.said)
     elif outcome is not None:
         _print_record(outcome, json)
+
+
+@app.command()
+def released(
+    study: StudyName,
+    weights: Annotated[Path, typer.Option(metavar="FILE", help="As PyTorch wrote them.")],
+    data: Annotated[Path, typer.Option(metavar="FILE", help="The published measurements.")],
+    threads: Threads = None,
+    quiet: Quiet = False,
+    json: AsJson = False,
+) -> None:
+    """Hold weights that the authors released against their claims; nothing is trained."""
+    _limit_threads(threads)
+    from repro.runs.released import evaluate, facts, page
+    from repro.study import get_study
+
+    chosen = get_study(study)
+    told = facts(chosen, evaluate(chosen, weights, data, _display(quiet)))
+    _print(told, json, lambda: page(told))
 
 
 @app.command()

@@ -22,22 +22,23 @@ PACKAGE = Path(repro.__file__).parent
 # These build, show, use or time a result, stop and resume its work, carry it elsewhere or judge its
 # record, and cannot alter it.
 WITHOUT_EFFECT = (
-    *("bench", "install", "reporting", "cli.py", "__main__.py"),
+    *("bench", "install", "released", "reporting", "cli.py", "__main__.py"),
     *("boundary.py", "display.py"),
     *("evaluation/claims.py", "evaluation/estimates.py", "evaluation/gates.py"),
     *("evaluation/outcomes.py", "evaluation/paper_runs.py", "evaluation/power.py"),
     *("evaluation/precision_pairs.py", "evaluation/protocol.py", "evaluation/regression.py"),
-    *("runs/apply.py", "runs/baselines.py", "runs/reproduce.py"),
+    *("runs/apply.py", "runs/baselines.py", "runs/released.py", "runs/reproduce.py"),
     *("runs/budget.py", "runs/merging.py", "runs/merging_records.py", "runs/parts.py"),
     "runs/queue.py",
     "training/deadline.py",
 )
-# Of a study: what uses a trained run, and which no other file of the study imports.
-FOR_USERS = ("page", "apply.py")
+# Of a study: what uses a trained run or weights of the authors, and which no other file of the
+# study imports.
+FOR_USERS = ("page", "released", "apply.py")
 # What a generator may import that cannot alter the arrays it returns.
 INFRASTRUCTURE = (
     *("bench", "code_hash", "datasets", "errors", "evaluation", "files", "install"),
-    *("reporting", "runs", "study", "training"),
+    *("released", "reporting", "runs", "study", "training"),
 )
 
 
@@ -63,8 +64,8 @@ def code_files(study: str, package: Path | None = None) -> dict[str, Path]:
     """Return the Python files that can alter a study's numbers: shared ones and the study's own.
 
     They go by their names within the package. Shared code that builds, shows, uses or times
-    results or judges their records does not count, and neither do a study's ``page`` and
-    ``apply.py``.
+    results or judges their records does not count, and neither do a study's ``page``,
+    ``released`` and ``apply.py``.
 
     Raises
     ------

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from repro.datasets.batches import Augmented, Load
     from repro.datasets.store import Dataset
+    from repro.display import Progress
+    from repro.evaluation.metrics import Evaluation
     from repro.training.between_epochs import Renew
     from repro.training.recipe import Recipe
 
@@ -162,6 +164,26 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class ReleasedWeights:
+    """Weights that the authors trained and published, which can be judged without training.
+
+    Parameters
+    ----------
+    fetch : callable
+        Takes a path; downloads the published file to it, and returns it.
+    evaluate : callable
+        Takes the path of such a file, a `Dataset` at preset ``"paper"`` and a progress callback;
+        returns an `Evaluation`, with metrics named as those of a run.
+    assumption : str
+        What is taken for granted of how they were trained, in one sentence.
+    """
+
+    fetch: Callable[[Path], Path]
+    evaluate: Callable[[Path, Dataset, Progress], Evaluation]
+    assumption: str
+
+
+@dataclass(frozen=True)
 class Quantity:
     """One quantity that a trained run finds in a user's file.
 
@@ -246,6 +268,8 @@ class Study:
         Training curves that the authors published, a `Curve` by task.
     archive : str, optional
         An `Archive`: measured samples can be trained on and judged by.
+    released : str, optional
+        `ReleasedWeights`: what the authors trained can be judged as it is.
     apply : str, optional
         A function that takes a `Trained`, a user's file or folder, and a progress callback, and
         returns what the networks say of it, `Applied`. Where there are `apply_settings` it takes
@@ -274,6 +298,7 @@ class Study:
     comparison_figures: str | None = _optional("compares experiments in a figure")
     published_curves: str | None = _optional("shows training curves that the authors published")
     archive: str | None = _optional("takes measured samples: --data FILE")
+    released: str | None = _optional("judges the weights that the authors released: repro released")
     apply: str | None = _optional("works on a user's own file: repro apply")
     apply_settings: Mapping[str, str] = field(default_factory=dict)
     apply_suffixes: tuple[str, ...] = (".csv", ".h5")

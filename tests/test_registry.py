@@ -31,7 +31,7 @@ from repro.evaluation.power import power
 from repro.evaluation.protocol import RECIPE_DEFAULTS, differing_fields
 from repro.evaluation.records import Record
 from repro.runs.baselines import find_records
-from repro.study import Archive, Study, get_study, studies
+from repro.study import Archive, ReleasedWeights, Study, get_study, studies
 from repro.training.precision import PRECISIONS, precision
 
 NAMES = sorted(studies())
@@ -52,6 +52,12 @@ BATCH, N_STEPS, N_STARTS = 2, 5, 4
 # any other. One weight that stayed behind would make 2e-3 of the largest network here.
 TOLERANCE = {"loss": 2e-5, "output": 1e-5, "weight": 1e-4}
 REQUIRED = ("tasks", "evaluate", "figures", "captions")
+KINDS = {  # of what is provided and no function
+    "captions": dict,
+    "published_curves": dict,
+    "archive": Archive,
+    "released": ReleasedWeights,
+}
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +148,7 @@ def test_what_a_study_says_it_provides_is_there(name):
     named = (*REQUIRED, *study.capabilities)
     for capability in (c for c in named if vars(study)[c] is not True):
         provided = study.provided(capability)
-        kind = {"captions": dict, "published_curves": dict, "archive": Archive}.get(capability)
+        kind = KINDS.get(capability)
         assert isinstance(provided, kind) if kind else callable(provided), capability
 
 

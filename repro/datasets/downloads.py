@@ -15,7 +15,9 @@ TIMEOUT = 60  # without an answer [s]
 PIECE = 2**20  # [bytes]
 
 
-def fetch(path: str | Path, url: str, check: Callable[[Path, str], object]) -> Path:
+def fetch(
+    path: str | Path, url: str, check: Callable[[Path, str], object], option: str = "--data"
+) -> Path:
     """Download a published file, unless it is here already, and check that it is the same.
 
     The first download leaves the SHA-256 beside the file, in ``NAME.sha256``, which every later
@@ -29,6 +31,8 @@ def fetch(path: str | Path, url: str, check: Callable[[Path, str], object]) -> P
         Where it comes from.
     check : callable
         Takes a file and what to call it; raises ReproError if it is not what it should be.
+    option : str
+        Under which commands take the file, to tell those who must get it elsewhere.
 
     Returns
     -------
@@ -53,7 +57,7 @@ def fetch(path: str | Path, url: str, check: Callable[[Path, str], object]) -> P
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as partial:
-            _download(url, partial)
+            _download(url, partial, option)
             check(partial, url)
             _check_or_note(sha256(partial), record, url)
     except OSError as error:
@@ -74,30 +78,30 @@ def _check_or_note(sha256: str, record: Path, source: str) -> None:
         )
 
 
-def _download(url: str, path: Path) -> None:
+def _download(url: str, path: Path, option: str) -> None:
     try:
         answer = urllib.request.urlopen(url, timeout=TIMEOUT)
     except (OSError, http.client.HTTPException) as error:
-        raise _unreachable(url, error) from None
+        raise _unreachable(url, error, option) from None
     with answer, path.open("wb") as file:
-        while piece := _read(answer, url):
+        while piece := _read(answer, url, option):
             file.write(piece)
         length = answer.headers.get("Content-Length")
         if length is not None and file.tell() < int(length):
-            raise _unreachable(url, f"it ends after {file.tell()} of {length} bytes")
+            raise _unreachable(url, f"it ends after {file.tell()} of {length} bytes", option)
 
 
-def _read(answer, url: str) -> bytes:
+def _read(answer, url: str, option: str) -> bytes:
     try:
         return answer.read(PIECE)
     except (OSError, http.client.HTTPException) as error:
-        raise _unreachable(url, error) from None
+        raise _unreachable(url, error, option) from None
 
 
-def _unreachable(url: str, error: Exception | str) -> NotPossibleHere:
+def _unreachable(url: str, error: Exception | str, option: str) -> NotPossibleHere:
     if isinstance(error, urllib.error.HTTPError):
         error.close()  # it holds the connection
     return NotPossibleHere(
         f"{url} cannot be downloaded ({error}): get it on another machine and give it with "
-        "--data FILE."
+        f"{option} FILE."
     )

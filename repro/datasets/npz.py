@@ -48,11 +48,23 @@ def read_npz(file: Path | BinaryIO, names: Collection[str] | None = None) -> dic
     """
     with zipfile.ZipFile(file) as archive:
         wanted = [f"{name}.npy" for name in names] if names is not None else archive.namelist()
-        _refuse_too_large(sum(_stated_bytes(archive, name) for name in wanted))
+        refuse_too_large(sum(_stated_bytes(archive, name) for name in wanted))
         return {name.removesuffix(".npy"): _array(archive, name) for name in wanted}
 
 
-def _refuse_too_large(size: int) -> None:
+def refuse_too_large(size: int) -> None:
+    """Refuse arrays that do not fit into the memory.
+
+    Parameters
+    ----------
+    size : int
+        All of them together [bytes].
+
+    Raises
+    ------
+    NotPossibleHere
+        If they are larger than what is free.
+    """
     free = psutil.virtual_memory().available
     if size > MOST_OF_MEMORY * free:
         raise NotPossibleHere(

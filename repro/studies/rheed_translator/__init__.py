@@ -18,6 +18,7 @@ STUDY = Study(
     figures="figures:figures",
     captions="figures:CAPTIONS",
     archive="data.archive:ARCHIVE",
+    released="released.weights:RELEASED",
     apply="apply:apply",
     apply_settings={"response": "linear if pictures of 8 bits are proportional to the intensity"},
     page="page:serve",

@@ -15,7 +15,7 @@ training film is predicted by one that never saw it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -238,11 +238,21 @@ def published_test_films(films: Films) -> tuple[int, ...]:
     films : Films
         The films.
     """
+    if in_published_order(films):
+        return tuple(sorted(films.training[list(PUBLISHED_TEST)].tolist()))
+    return films_of_contents(films, STAND_IN_TEST)
+
+
+def in_published_order(films: Films) -> bool:
+    """Return whether the training films stand as in the authors' own file."""
     contents = films.stoichiometry[films.training]
     printed = [*PRINTED_POSITIONS.items(), *PRINTED_TEST.items()]
-    if len(contents) == N_PUBLISHED and all(is_near(contents[at], sr) for at, sr in printed):
-        return tuple(sorted(films.training[list(PUBLISHED_TEST)].tolist()))
-    near = is_near(contents[:, None], np.array(STAND_IN_TEST))
+    return len(contents) == N_PUBLISHED and all(is_near(contents[at], sr) for at, sr in printed)
+
+
+def films_of_contents(films: Films, contents: Collection[float]) -> tuple[int, ...]:
+    """Return the training films of Sr contents [at.%]; none unless there is one of each."""
+    near = is_near(films.stoichiometry[films.training][:, None], np.array([*contents]))
     if not near.any(axis=0).all():
         return ()
     return tuple(films.training[near.any(axis=1)].tolist())

@@ -28,6 +28,7 @@ MODALITIES = ("image", "stoichiometry")
 PATHS = tuple(f"{source}_to_{target}" for source, target in product(MODALITIES, MODALITIES))
 N_FEATURES, N_CODE = 48, 12  # widths between the blocks
 N_HIDDEN = 64  # of the image's encoder and decoder
+CHANNELS = (4, 16, 64)  # of the image's convolutions
 CODES = tuple(f"{modality}_code" for modality in MODALITIES)
 CYCLES = tuple(f"{modality}_cycle" for modality in MODALITIES)
 
@@ -117,7 +118,12 @@ class TranslationLoss(layers.Layer):
 
 
 def published_translator(
-    height: int, width: int, weights: LossWeights = LossWeights(), alive: bool = False
+    height: int,
+    width: int,
+    weights: LossWeights = LossWeights(),
+    alive: bool = False,
+    channels: tuple[int, ...] = CHANNELS,
+    n_hidden: int = N_HIDDEN,
 ) -> keras.Model:
     """Return the published translator; 50,563,682 weights at 540 × 720.
 
@@ -135,14 +141,18 @@ def published_translator(
     alive : bool
         Start the two hidden units on either side of the Sr content with a bias of 1, so that both
         answer at first. As published, both of a side are silent, and stay so, in a third of cases.
+    channels : tuple of int
+        Channels that leave each convolution of the image's encoder; its decoder has them backwards.
+    n_hidden : int
+        Width of the hidden layer of either.
     """
     bias = {"hidden_bias": "ones"} if alive else {}
     blocks = {
-        "image_encoder": _image_encoder(height, width),
+        "image_encoder": _image_encoder(height, width, channels, n_hidden),
         "stoichiometry_encoder": _two_layers("stoichiometry_encoder", 1, 2, N_FEATURES, **bias),
         "shared_encoder": _two_layers("shared_encoder", N_FEATURES, 24, N_CODE, dtype="float32"),
         "shared_decoder": _two_layers("shared_decoder", N_CODE, 24, N_FEATURES),
-        "image_decoder": _image_decoder(height, width),
+        "image_decoder": _image_decoder(height, width, channels, n_hidden),
         "stoichiometry_decoder": _two_layers(
             "stoichiometry_decoder", N_FEATURES, 2, 1, dtype="float32", **bias
         ),
@@ -203,22 +213,27 @@ def _decode(block: Callable[[str], keras.Model], code, target: str):
     return block(f"{target}_decoder")(block("shared_decoder")(code))
 
 
-def _image_encoder(height: int, width: int) -> keras.Model:
+def _image_encoder(
+    height: int, width: int, channels: tuple[int, ...], n_hidden: int
+) -> keras.Model:
     image = x = layers.Input((height, width, 1))
-    for filters in (4, 16, 64):
+    for filters in channels:
         # Pads both sides alike, as PyTorch does; Keras's "same" would pad even sizes at the end.
         x = convolution(layers.ZeroPadding2D(1)(x), filters, 3, strides=2, activation="relu")
-    x = dense(layers.Flatten()(x), N_HIDDEN, activation="relu")
+    x = dense(layers.Flatten()(x), n_hidden, activation="relu")
     return keras.Model(image, dense(x, N_FEATURES), name="image_encoder")
 
 
-def _image_decoder(height: int, width: int) -> keras.Model:
+def _image_decoder(
+    height: int, width: int, channels: tuple[int, ...], n_hidden: int
+) -> keras.Model:
+    *between, most = channels
     rows, columns = math.ceil(height / 8), math.ceil(width / 8)
     features = layers.Input((N_FEATURES,))
-    x = dense(features, N_HIDDEN, activation="relu")
-    x = dense(x, rows * columns * 64, activation="relu")
-    x = layers.Reshape((rows, columns, 64))(x)
-    for filters in (16, 4):
+    x = dense(features, n_hidden, activation="relu")
+    x = dense(x, rows * columns * most, activation="relu")
+    x = layers.Reshape((rows, columns, most))(x)
+    for filters in reversed(between):
         x = _transposed_convolution(x, filters, activation="relu")
     x = layers.Activation("sigmoid", dtype="float32")(_transposed_convolution(x, 1))
     x = layers.Cropping2D(((0, 8 * rows - height), (0, 8 * columns - width)), dtype="float32")(x)

@@ -1,0 +1,1 @@
+"""Weights that authors released, read without running what they may carry."""

@@ -1,0 +1,1 @@
+"""The weights that the authors released, judged without training."""
