@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
@@ -46,10 +47,11 @@ def png(path: Path, values: np.ndarray) -> Path:
     return path
 
 
-def start(kind: str, port: int = 0) -> subprocess.Popen:
+def start(kind: str, port: int = 0, **variables: str) -> subprocess.Popen:
     command = [sys.executable, str(SERVER), kind, str(port)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=os.environ | {"PYTHONWARNINGS": "ignore"}, **pipes)
+    variables = os.environ | {"PYTHONWARNINGS": "ignore"} | variables
+    return subprocess.Popen(command, env=variables, **pipes)
 
 
 def address(server: subprocess.Popen) -> str:
@@ -59,20 +61,10 @@ def address(server: subprocess.Popen) -> str:
     return found[0]
 
 
-def test_the_users_own_streamlit_does_not_move_the_page(tmp_path, monkeypatch):
+def test_the_users_own_streamlit_does_not_move_the_page(served):
     # With baseUrlPath in ~/.streamlit/config.toml the printed address answered 404.
-    pytest.importorskip("streamlit", reason="streamlit is not installed")
-    (tmp_path / ".streamlit").mkdir()
-    settings = '[server]\nbaseUrlPath = "lab"\nenableCORS = false\nenableXsrfProtection = false\n'
-    (tmp_path / ".streamlit" / "config.toml").write_text(settings)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    server = start("real")
-    try:
-        with urllib.request.urlopen(address(server), timeout=10) as answer:
-            assert answer.status == 200
-    finally:
-        server.kill()
-        server.communicate()
+    with urllib.request.urlopen(served, timeout=10) as answer:
+        assert answer.status == 200
 
 
 @pytest.mark.parametrize(
@@ -94,9 +86,14 @@ def test_a_tunnel_by_another_port_may_talk_and_a_foreign_site_may_not(served, or
 
 
 @pytest.fixture(scope="module", params=["real"])
-def served(request):
+def served(request, tmp_path_factory):
+    """The page, beside a configuration of streamlit of the user's own."""
     pytest.importorskip("streamlit", reason="streamlit is not installed")
-    server = start(request.param)
+    home = tmp_path_factory.mktemp("home")
+    (home / ".streamlit").mkdir()
+    settings = '[server]\nbaseUrlPath = "lab"\nenableCORS = false\nenableXsrfProtection = false\n'
+    (home / ".streamlit" / "config.toml").write_text(settings)
+    server = start(request.param, HOME=str(home))
     try:
         yield address(server)
     finally:
@@ -104,15 +101,24 @@ def served(request):
         server.communicate()
 
 
-@pytest.fixture
-def visit(browser, served):
-    """Open a part of the page; at the end, nothing has left this machine or complained."""
-    contexts, requests, complaints = [], [], []
+@pytest.fixture(scope="module")
+def context(browser):
+    """What all visits share: programs of the page that the browser keeps."""
+    made = browser.new_context()
+    yield made
+    made.close()
 
-    def open_page(part: str = "Read an image", width: int = 1280, **options):
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
+
+@contextlib.contextmanager
+def visiting(context, served):
+    """Open a part of the page; at the end, nothing has left this machine or complained."""
+    pages, requests, complaints = [], [], []
+
+    def open_page(part: str = "Read an image", width: int = 1280, scheme: str = "light"):
         opened = context.new_page()
+        pages.append(opened)
+        opened.set_viewport_size({"width": width, "height": 900})
+        opened.emulate_media(color_scheme=scheme)
         opened.on("request", lambda request: requests.append(request.url))
         opened.on("websocket", lambda socket: requests.append(socket.url))
         opened.on("console", lambda message: complaints.append((message.type, message.text)))
@@ -123,12 +129,28 @@ def visit(browser, served):
         return opened
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for opened in pages:
+        opened.close()
     own = (served, served.replace("http", "ws"), "data:", "blob:")
     assert requests
     assert [url for url in requests if not url.startswith(own)] == []
     assert [text for kind, text in complaints if kind == "error"] == []
+
+
+@pytest.fixture
+def visit(context, served):
+    with visiting(context, served) as open_page:
+        yield open_page
+
+
+@pytest.fixture(scope="module")
+def forty(context, served, tmp_path_factory):
+    """The page with the answer to an image of 40 at.%; tests only look at it."""
+    with visiting(context, served) as open_page:
+        opened = open_page()
+        upload(opened, png(tmp_path_factory.mktemp("images") / "film.png", film(0.4)))
+        opened.get_by_role("status").filter(has_text="at.% Sr").wait_for()
+        yield opened
 
 
 def upload(opened, *paths: Path) -> None:
@@ -136,11 +158,9 @@ def upload(opened, *paths: Path) -> None:
     panel.locator("input[type=file]").set_input_files([str(path) for path in paths])
 
 
-def test_an_image_gives_a_number_an_interval_and_both_patterns(visit, tmp_path):
-    opened = visit()
-    upload(opened, png(tmp_path / "film.png", film(0.4)))
+def test_an_image_gives_a_number_an_interval_and_both_patterns(forty):
+    opened = forty
     answer = opened.get_by_role("status").filter(has_text="at.% Sr")
-    answer.wait_for()
     assert "40.0 at.% Sr" in answer.inner_text()
     assert "90 % interval: 36.0 to 45.0 at.%" in answer.inner_text()
     assert opened.get_by_text("8-bit integers, divided by 255.").is_visible()
@@ -156,22 +176,17 @@ def test_an_image_gives_a_number_an_interval_and_both_patterns(visit, tmp_path):
     assert not opened.get_by_role("alert").filter(visible=True).count()
 
 
-def test_the_page_says_how_well_films_are_read_and_where_the_training_films_lie(visit, tmp_path):
-    opened = visit()
-    assert opened.get_by_text("is missed by 2.1 at.% on average").is_visible()
-    upload(opened, png(tmp_path / "film.png", film(0.4)))
-    opened.get_by_role("status").filter(has_text="at.% Sr").wait_for()
-    films = [tick.get_attribute("style") for tick in opened.locator(".scale i").all()]
+def test_the_page_says_how_well_films_are_read_and_where_the_training_films_lie(forty):
+    assert forty.get_by_text("is missed by 2.1 at.% on average").is_visible()
+    films = [tick.get_attribute("style") for tick in forty.locator(".scale i").all()]
     assert films == [f"left: {100 * (x - 35) / 30:.2f}%" for x in (35.0, 47.2, 55.0, 65.0)]
 
 
-def test_what_the_number_rests_on_is_drawn_over_the_image(visit, tmp_path):
-    opened = visit()
-    upload(opened, png(tmp_path / "film.png", film(0.4)))
-    opened.get_by_text("A02/A00 = 0.170").wait_for()
-    streaks = opened.locator(".frame span").all()
+def test_what_the_number_rests_on_is_drawn_over_the_image(forty):
+    forty.get_by_text("A02/A00 = 0.170").wait_for()
+    streaks = forty.locator(".frame span").all()
     assert [streak.inner_text() for streak in streaks] == ["-2", "-1", "0", "1", "2"]
-    frame = opened.locator(".frame").first.bounding_box()
+    frame = forty.locator(".frame").first.bounding_box()
     places = [(streak.bounding_box()["x"] - frame["x"]) / frame["width"] for streak in streaks]
     assert places == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9], abs=0.01)
 
@@ -185,9 +200,14 @@ def test_who_knows_that_the_numbers_are_linear_gets_a_narrower_interval(visit, t
     assert not opened.get_by_text("curved for the eye").count()
 
 
-def test_a_number_in_doubt_is_not_the_boldest_on_the_page(visit, tmp_path):
+def test_an_image_unlike_the_training_films_is_warned_of_and_its_number_is_not_bold(
+    visit, tmp_path
+):
     opened = visit()
     upload(opened, png(tmp_path / "bright.png", film(0.64)))
+    warning = opened.get_by_role("alert").filter(has_text="unlike the training films")
+    warning.wait_for()
+    assert warning.is_visible()
     number = opened.locator(".answer strong")
     number.wait_for()
     weight, size = (
@@ -207,14 +227,6 @@ def test_a_colour_mapped_image_is_read_as_intensity_and_it_is_said(visit, tmp_pa
     opened.get_by_text("Colours of the map viridis, turned back into intensity.").wait_for()
     number = opened.locator(".answer strong").inner_text().removesuffix(" at.% Sr")
     assert float(number) == pytest.approx(40, abs=0.3)  # a step of the map is 0.4
-
-
-def test_an_image_unlike_the_training_films_is_warned_of(visit, tmp_path):
-    opened = visit()
-    upload(opened, png(tmp_path / "bright.png", film(0.64)))
-    warning = opened.get_by_role("alert").filter(has_text="unlike the training films")
-    warning.wait_for()
-    assert warning.is_visible()
 
 
 def test_a_number_outside_the_training_films_is_warned_of(visit, tmp_path):
@@ -324,20 +336,23 @@ def test_a_part_of_the_image_can_be_used_alone(visit, tmp_path):
     opened.get_by_text("40.0 at.% Sr").wait_for()
 
 
-@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("part", ["Read an image", "Draw a pattern", "Read many images"])
-def test_nothing_sticks_out_sideways(visit, tmp_path, width, part):
-    opened = visit(part, width)
+def test_nothing_sticks_out_sideways(visit, tmp_path, part):
+    opened = visit(part, WIDTHS[0])
     if part.startswith("Read"):
         upload(opened, png(tmp_path / "film.png", film(0.4)))
         opened.get_by_text("8-bit integers").wait_for()
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert opened.evaluate(overflow) == 0
+    for width in WIDTHS:
+        opened.set_viewport_size({"width": width, "height": 900})
+        opened.evaluate("() => new Promise(drawn => requestAnimationFrame(drawn))")
+        assert opened.evaluate("window.innerWidth") == width
+        assert opened.evaluate(overflow) == 0
 
 
 @pytest.mark.parametrize(("scheme", "colour"), [("light", "#fcfcfb"), ("dark", "#14171a")])
 def test_the_page_has_the_reports_colours(visit, scheme, colour):
-    opened = visit(color_scheme=scheme)
+    opened = visit(scheme=scheme)
     background = "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
     shown = [int(part) for part in re.findall(r"\d+", opened.evaluate(background))[:3]]
     assert "#" + bytes(shown).hex() == colour
@@ -402,19 +417,13 @@ def test_a_fault_of_the_translator_is_a_sentence_here_and_a_traceback_in_the_ter
     assert "RuntimeError: a fault inside" in err
 
 
-@needs_streamlit
-def test_the_page_is_for_this_machine_only():
+def test_the_page_is_for_this_machine_only(served):
     # Unpublished growth data must not stand open to the network.
-    server = start("real")
-    try:
-        port = int(address(server).rpartition(":")[2])
-        others = [a[4][0] for a in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
-        for other in {a for a in others if not a.startswith("127.")}:
-            with pytest.raises(OSError, match="refused"):
-                socket.create_connection((other, port), timeout=5)
-    finally:
-        server.kill()
-        server.communicate()
+    port = int(served.rpartition(":")[2])
+    others = [a[4][0] for a in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
+    for other in {a for a in others if not a.startswith("127.")}:
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection((other, port), timeout=5)
 
 
 @needs_streamlit
