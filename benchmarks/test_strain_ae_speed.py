@@ -1,21 +1,42 @@
-"""Speed of the published networks of `strain_ae` beside the same in PyTorch, both stages.
+"""Speed of `strain_ae`: its networks beside PyTorch, our fit beside py4DSTEM, a large scan mapped.
 
-The two take turns in the same run: at the published size on a GPU, at that of the preset desk on
-all cores.
+Programs take turns in the same run: networks at the published size on a GPU, at that of the preset
+desk on all cores; our fit and py4DSTEM on one thread, as `py4dstem_baseline` holds them against each
+other.
 """
+
+import json
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from benchmarks.py4dstem_baseline import (
+    READ,
+    Settings,
+    detected,
+    simulated,
+)
+from threadpoolctl import threadpool_limits
 
 from repro.bench.device import gpu_name
+from repro.studies.strain_ae.apply import fitted, templates_from
+from repro.studies.strain_ae.fit import fisher_scoring, start
 from repro.studies.strain_ae.masks import discs, ring, ring_2_centres
 from repro.studies.strain_ae.model import COARSE, N_LATENT, N_RAW, CycleSettings, cycle_network
 from repro.studies.strain_ae.recipe import DISC, NEW_DISC, RING, SCALES
+from repro.studies.strain_ae.scan_files import open_scan
+from repro.studies.strain_ae.templates import initial_geometry
 from repro.training.recipe import is_compiled
 
 LEARNING_RATE = 3e-4
 STAGES = ("rotation", "strain")
+TUNED = Path(__file__).parents[1] / "results" / "benchmarks" / "py4dstem" / "strain_ae.json"
+N_LEARNED, N_READ = 128, 100  # patterns
+LARGE_SCAN, LARGE_SCAN_LIMIT_S = 65_536, 120.0  # patterns of 256 x 256 pixels, to be mapped within
+N_ROWS, N_COLUMNS = 16, 256  # of the scan that stands for it
 
 
 @pytest.fixture(scope="module")
@@ -204,4 +225,53 @@ def test_training_step_of_the_published_network_against_pytorch(
         "width": scale.architecture.width,
         "patterns_per_second": 16 / seconds["ours"],
         "speedup_over_pytorch": seconds["pytorch"] / seconds["ours"],
+    }
+
+
+def templates_at(level):
+    """Return templates learned from patterns of a noise level [%]."""
+    patterns, *_, setting = simulated("published", level, 1, 0, N_LEARNED)
+    geometry = replace(initial_geometry(patterns), first_ring=setting.first_ring)
+    return templates_from(geometry, patterns, 0)
+
+
+@pytest.mark.skipif(find_spec("py4DSTEM") is None, reason="py4DSTEM is missing: extra py4dstem")
+@pytest.mark.parametrize("level", [5, 25, 60])
+def test_our_fit_against_py4dstem(benchmark, take_turns, level):
+    """The same 100 patterns of 256 x 256 pixels, one thread; its settings are the tuned ones."""
+    patterns, *_, setting = simulated("published", level, 0, 0, N_READ)
+    templates, tuned = templates_at(level), json.loads(TUNED.read_text())[str(level)]
+
+    def theirs(reader):
+        settings = Settings(**tuned[reader]["settings"])
+        return lambda: READ[reader](detected(patterns, setting, settings), setting, settings)
+
+    programs = {
+        "ours": lambda: fisher_scoring(patterns, templates, start(patterns, templates)),
+        "py4dstem": theirs("own"),
+        "its_lattice_fit": theirs("fit"),
+    }
+    with threadpool_limits(1):
+        seconds = take_turns(**programs)
+    benchmark.extra_info |= {
+        "patterns_per_second": N_READ / seconds["ours"],
+        "speedup_over_py4dstem": seconds["py4dstem"] / seconds["ours"],
+        "speedup_over_its_lattice_fit": seconds["its_lattice_fit"] / seconds["ours"],
+    }
+
+
+def test_a_large_scan_is_mapped(benchmark, take_turns, tmp_path):
+    """Rows of a file of uint16 on all cores, and how long 65 536 patterns take at that pace."""
+    patterns, *_ = simulated("published", 25, 0, 0, N_COLUMNS)
+    file = tmp_path / "scan.npy"
+    shape = (N_ROWS, *patterns.shape)
+    scan = np.lib.format.open_memmap(file, "w+", np.uint16, shape)
+    scan[:] = patterns
+    scan.flush()
+    templates, opened = templates_at(25), open_scan(file, {})
+    seconds = take_turns(ours=lambda: fitted(opened, templates, lambda _done, _rows: None))
+    of_large = seconds["ours"] * LARGE_SCAN / (N_ROWS * N_COLUMNS)
+    benchmark.extra_info |= {
+        "seconds_of_65536_patterns": of_large,
+        "of_the_time_it_may_take": of_large / LARGE_SCAN_LIMIT_S,
     }

@@ -28,13 +28,17 @@ from repro.studies.strain_ae.lattice import (
 )
 
 SIXTH, THIRD = np.pi / 3, 2 * np.pi / 3  # turns [rad]
-FINE = 240  # steps in which a template is tabulated, per disc radius
+FINE = 60  # steps in which a template is tabulated, per disc radius
 LARGEST_STEP = 0.02  # of a parameter [1 and rad]
 WEAKEST = 1e-3  # least variance of a pixel, of the brightest disc's
 REGULAR = 1.0  # information that every parameter has at least, in a pattern that tells nothing
-PATTERNS_AT_ONCE = 64  # bounds the memory; the arrays of so many fit in a cache
+PATTERNS_AT_ONCE = 32  # bounds the memory; the arrays of so many fit in a cache
 N_PARAMETERS, N_PLANE = len(COMPONENTS), 3
-SOFT_EDGE, SOFT_REACH = 0.2, 1.7  # of the discs that a start is sought with [disc radii]
+SOFT_EDGE, SOFT_REACH = 0.2, 1.45  # of the discs that a start is sought with [disc radii]
+BLURRED_EDGE, BLURRED_REACH = 0.05, 1.25  # of those of the step after it [disc radii]
+UNTOLD = 0.75  # share of pixels left out of the first step: those that tell least
+REACHED = 3e-3  # share of a disc's plateau that pixels of its patch must have
+PRODUCTS = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])  # of 1, row and column among the powers
 N_SIMULATED = 1024  # patterns that tell how far deviations must be widened
 LEVEL, WITHIN = 0.9, 1.6449  # share of a normal distribution, and the deviations that hold it
 DIM = 0.2  # pixels that no disc makes brighter tell no rotation [brightest disc]
@@ -92,6 +96,11 @@ class Templates:
         """The background, ``(n_pixels²,)`` float32 [counts]."""
         return self.background.astype(np.float32).ravel()
 
+    def places(self, crystals: np.ndarray) -> np.ndarray:
+        """Return where deformations ``(n, 2, 2)`` put the spots, ``(n, n_spots, 2)`` [pixels]."""
+        middle = self.centre + (self.n_pixels - 1) / 2
+        return self.spots @ crystals.transpose(0, 2, 1) + middle
+
     @property
     def floor(self) -> float:
         """Least variance of a pixel that a fit counts with [counts]."""
@@ -105,8 +114,19 @@ class Templates:
     @cached_property
     def soft_table(self) -> DiscTable:
         """A disc with a soft edge, which still overlaps where a start is wrong."""
-        radius, edge = self.disc_radius, SOFT_EDGE * self.disc_radius
-        return disc_table(lambda r: 1 / (1 + np.exp((r - radius) / edge)), SOFT_REACH * radius, 32)
+        return self._logistic(SOFT_EDGE, SOFT_REACH)
+
+    @cached_property
+    def blurred_table(self) -> DiscTable:
+        """A disc whose edge is a little soft, for when the start is left behind."""
+        return self._logistic(BLURRED_EDGE, BLURRED_REACH)
+
+    def _logistic(self, edge: float, reach: float) -> DiscTable:
+        radius = self.disc_radius
+        n_steps = fine_steps(radius, FINE)
+        return disc_table(
+            lambda r: 1 / (1 + np.exp((r / radius - 1) / edge)), reach * radius, n_steps
+        )
 
     @cached_property
     def search(self) -> Search:
@@ -202,10 +222,30 @@ class DiscTable:
         """Values and derivatives."""
         return self.values, self.by_row, self.by_column
 
-    @property
-    def steps(self) -> np.ndarray:
-        """Pixels of a patch along a side, from its middle."""
-        return np.arange(-self.half, self.half + 1)
+    @cached_property
+    def _inside(self) -> np.ndarray:
+        """Which pixels of a patch a disc ever reaches, ``(side²,)`` bool."""
+        return self.values.max(axis=0) > REACHED * self.values.max()
+
+    @cached_property
+    def patches(self) -> np.ndarray:
+        """Values and derivatives of pixels that a disc reaches, ``(n_steps², 3, n_patch)``."""
+        return np.stack([table[:, self._inside] for table in self.tables], axis=1)
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """Rows and columns of these pixels, ``(2, n_patch)`` int, from the patch's middle."""
+        return np.stack(np.divmod(np.flatnonzero(self._inside), 2 * self.half + 1)) - self.half
+
+    @cached_property
+    def powers(self) -> np.ndarray:
+        """1, row, column, and their products row², row · column and column² of these pixels.
+
+        ``(6, n_patch)`` float32.
+        """
+        row, column = self.pixels
+        powers = np.ones_like(row), row, column, row**2, row * column, column**2
+        return np.array(powers, dtype=np.float32)
 
     def nearest(self, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the table's rows for places within a pixel, and what is left of the way to them.
@@ -308,9 +348,9 @@ def images(templates: Templates, parameters: np.ndarray, table: DiscTable) -> np
     numpy.ndarray
         ``(n, n_pixels, n_pixels)``.
     """
-    discs = Discs.of(templates, table, parameters)
+    discs = Discs.of(templates, table, deformation(parameters[:, :3], parameters[:, 3]))
     made = np.zeros((len(parameters), templates.n_pixels**2))
-    np.add.at(made, (discs.number[:, None], discs.pixels), discs.values * discs.seen)
+    np.add.at(made, (discs.number[:, None], discs.pixels), discs.without_hidden(discs.values))
     return made.reshape(-1, *templates.background.shape) + templates.background
 
 
@@ -323,61 +363,73 @@ class Discs:
     number, spot : numpy.ndarray
         ``(m,)``: the pattern and the spot of each.
     middle : numpy.ndarray
-        ``(m, 2)``, place of a patch's middle from the detector's [pixels].
+        ``(m, 2)`` int, the pixel in the middle of each patch.
     pixels : numpy.ndarray
-        ``(m, side²)``, which of the pattern's pixels a patch covers.
-    seen : numpy.ndarray
-        ``(m, side²)`` bool, whether they lie on the detector.
-    values, by_row, by_column : numpy.ndarray
-        ``(m, side²)`` counts, and their derivatives by the disc's place.
+        ``(m, n_patch)``, which of the pattern's pixels a patch covers; where it covers none, the
+        nearest.
+    hidden : numpy.ndarray
+        Which of these, counted through all patches, do not lie on the detector.
+    values : numpy.ndarray
+        ``(m, n_patch)`` float32 counts.
+    slopes : numpy.ndarray
+        ``(m, 2, n_patch)`` float32, their derivatives by the disc's place, of a plateau of 1.
+    plateau : numpy.ndarray
+        ``(m,)`` float32 [counts / pixel].
     """
 
     number: np.ndarray
     spot: np.ndarray
     middle: np.ndarray
     pixels: np.ndarray
-    seen: np.ndarray
+    hidden: np.ndarray
     values: np.ndarray
-    by_row: np.ndarray
-    by_column: np.ndarray
+    slopes: np.ndarray
+    plateau: np.ndarray
 
     @classmethod
-    def of(cls, templates: Templates, table: DiscTable, parameters: np.ndarray) -> Discs:
-        """Return the discs of patterns with parameters ``(n, 4)``."""
-        side, middle = templates.n_pixels, (templates.n_pixels - 1) / 2
-        crystals = deformation(parameters[:, :3], parameters[:, 3])
-        places = templates.spots @ crystals.transpose(0, 2, 1) + (templates.centre + middle)
+    def of(cls, templates: Templates, table: DiscTable, crystals: np.ndarray) -> Discs:
+        """Return the discs of patterns with deformations ``(n, 2, 2)``."""
+        side = templates.n_pixels
+        places = templates.places(crystals)
         nearest = np.rint(places).astype(np.intp)
         visible = ((nearest >= -table.half) & (nearest < side + table.half)).all(axis=2)
         number, spot = np.nonzero(visible)
         places, nearest = places[number, spot], nearest[number, spot]
         which, left = table.nearest(places - nearest)
-        plateau = templates.plateaus[spot].astype(np.float32)[:, None]
-        left = left.astype(np.float32)
-        values, by_row, by_column = (t.take(which, axis=0) * plateau for t in table.tables)
-        values += left[:, :1] * by_row
-        values += left[:, 1:] * by_column
-        pixels, seen = _patches(nearest, table.steps, side)
-        return cls(number, spot, nearest - middle, pixels, seen, values, by_row, by_column)
+        patches = table.patches.take(which, axis=0)
+        plateau = templates.plateaus[spot].astype(np.float32)
+        weights = np.concatenate([np.ones_like(left[:, :1]), left], axis=1) * plateau[:, None]
+        values = np.matmul(weights[:, None].astype(np.float32), patches)[:, 0]
+        pixels, hidden = _pixels(nearest, table, side)
+        return cls(number, spot, nearest, pixels, hidden, values, patches[:, 1:], plateau)
+
+    def without_hidden(self, values: np.ndarray) -> np.ndarray:
+        """Set values ``(m, n_patch)`` to 0, in place, off the detector; return them."""
+        values.reshape(-1)[self.hidden] = 0
+        return values
 
 
-def _patches(nearest, steps, side) -> tuple[np.ndarray, np.ndarray]:
-    """Return which pixels of a pattern patches cover, and whether they are on the detector."""
-    row, column = (nearest[:, axis, None] + steps for axis in (0, 1))
-    seen = ((row >= 0) & (row < side))[:, :, None] & ((column >= 0) & (column < side))[:, None]
-    row, column = np.clip(row, 0, side - 1), np.clip(column, 0, side - 1)
-    pixels = (row * side)[:, :, None] + column[:, None, :]
-    return pixels.reshape(len(nearest), -1), seen.reshape(len(nearest), -1)
+def _pixels(nearest, table, side) -> tuple[np.ndarray, np.ndarray]:
+    """Return which pixels of a pattern patches cover, and which of them are off the detector."""
+    row, column = table.pixels
+    pixels = (nearest @ [side, 1])[:, None] + (row * side + column)
+    inside = (nearest >= table.half) & (nearest < side - table.half)
+    cut = np.flatnonzero(~inside.all(axis=1))
+    row, column = nearest[cut, :1] + row, nearest[cut, 1:] + column
+    seen = (row >= 0) & (row < side) & (column >= 0) & (column < side)
+    pixels[cut] = np.clip(row, 0, side - 1) * side + np.clip(column, 0, side - 1)
+    disc, pixel = np.nonzero(~seen)
+    return pixels, cut[disc] * pixels.shape[1] + pixel
 
 
 # ---- the start
 
 
 def start(patterns: np.ndarray, templates: Templates) -> np.ndarray:
-    """Search the rotation of unstrained crystals that patterns resemble most.
+    """Search the rotation of unstrained crystals that patterns resemble most, and take a step.
 
     The search spans a sixth of a turn, which is all that the lattice can tell; or a third where the
-    intensities of h - k tell more.
+    intensities of h - k tell more. The step is one of Fisher scoring for discs with a soft edge.
 
     Parameters
     ----------
@@ -389,14 +441,16 @@ def start(patterns: np.ndarray, templates: Templates) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        ``(n, 4)``: strain 0 [1], and rotation [rad].
+        ``(n, 4)``: strain [1] and rotation [rad].
     """
     search = templates.search
     parameters = np.zeros((len(patterns), N_PARAMETERS))
     for which in _chunks(len(patterns)):
-        counts = patterns[which].reshape(-1, templates.n_pixels**2).take(search.pixels, axis=1)
-        scores = counts.astype(np.float32) @ search.filters - search.sums
-        parameters[which, 3] = search.angles[scores.argmax(axis=1)]
+        counts = patterns[which].reshape(-1, templates.n_pixels**2)
+        seen = counts.take(search.pixels, axis=1).astype(np.float32)
+        best = (seen @ search.filters - search.sums).argmax(axis=1)
+        strain, rotation = decomposed(turn(search.angles[best]) + search.steps(counts, best))
+        parameters[which, :3], parameters[which, 3] = strain, rotation
     return parameters
 
 
@@ -413,12 +467,15 @@ class Search:
     filters, sums : numpy.ndarray
         ``(n, n_angles)`` float32 and ``(n_angles,)``: what a count in each pixel adds, and what is
         taken off for the counts to expect.
+    first_steps : tuple of FirstStep
+        From each rotation.
     """
 
     angles: np.ndarray
     pixels: np.ndarray
     filters: np.ndarray
     sums: np.ndarray
+    first_steps: tuple[FirstStep, ...]
 
     @classmethod
     def of(cls, templates: Templates) -> Search:
@@ -432,7 +489,58 @@ class Search:
         discs = discs[:, pixels]
         beneath = templates.background.ravel()[pixels] + FAINT * templates.intensities.max()
         filters = np.log1p(discs / beneath).T.astype(np.float32)
-        return cls(angles, pixels, np.ascontiguousarray(filters), discs.sum(axis=1))
+        steps = tuple(FirstStep.of(templates, angle) for angle in angles)
+        return cls(angles, pixels, np.ascontiguousarray(filters), discs.sum(axis=1), steps)
+
+    def steps(self, counts: np.ndarray, best: np.ndarray) -> np.ndarray:
+        """Return the first steps ``(n, 2, 2)`` of deformations, for patterns ``(n, n_pixels²)``."""
+        steps = np.zeros((len(counts), N_PARAMETERS))
+        for number in np.unique(best):
+            of_angle = np.flatnonzero(best == number)
+            steps[of_angle] = self.first_steps[number].taken(counts, of_angle)
+        return _bounded(steps).reshape(-1, 2, 2)
+
+
+@dataclass(frozen=True)
+class FirstStep:
+    """The step of Fisher scoring from an unstrained crystal of known rotation: linear in counts.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        ``(n,)``: which are looked at.
+    filters, at_expected : numpy.ndarray
+        ``(n, 4)`` float32 and ``(4,)``: what a count in each pixel adds to the deformation, and
+        what the counts to expect would.
+    """
+
+    pixels: np.ndarray
+    filters: np.ndarray
+    at_expected: np.ndarray
+
+    @classmethod
+    def of(cls, templates: Templates, angle: float) -> FirstStep:
+        """Return the step from a rotation [rad], for discs with a soft edge."""
+        table, plane = templates.soft_table, np.zeros((1, N_PLANE))
+        discs = Discs.of(templates, table, turn(np.array([angle])))
+        expected, weight = _expected(templates, table, discs, plane)
+        by_place = np.empty((len(weight), 5, weight.shape[1]))
+        by_place[:, :2], by_place[:, 2:] = discs.slopes, table.powers[:N_PLANE]
+        slopes = (_slopes(templates, discs) @ by_place).transpose(1, 0, 2)
+        slopes = slopes.reshape(len(slopes), -1)
+        told = (slopes[:N_PARAMETERS] ** 2).sum(axis=0) * weight.ravel()
+        kept = np.flatnonzero(told > np.quantile(told, UNTOLD))
+        slopes, weight, expected = slopes[:, kept], weight.ravel()[kept], expected.ravel()[kept]
+        weighted = slopes * weight
+        information = weighted @ slopes.T + REGULAR * np.eye(len(slopes))
+        filters = np.linalg.solve(information, weighted)[:N_PARAMETERS].astype(np.float32)
+        return cls(discs.pixels.ravel()[kept], np.ascontiguousarray(filters.T), filters @ expected)
+
+    def taken(self, counts: np.ndarray, which: np.ndarray) -> np.ndarray:
+        """Return the steps ``(m, 4)`` that some of the patterns ``(n, n_pixels²)`` lead to."""
+        pixels = which[:, None] * counts.shape[1] + self.pixels
+        seen = counts.reshape(-1).take(pixels).astype(np.float32, copy=False)
+        return seen @ self.filters - self.at_expected
 
 
 def _angles(templates: Templates) -> np.ndarray:
@@ -451,8 +559,7 @@ def fisher_scoring(
     patterns: np.ndarray,
     templates: Templates,
     parameters: np.ndarray,
-    n_steps: int = 3,
-    n_soft_steps: int = 2,
+    n_steps: int = 2,
 ) -> Fit:
     """Fit strain and rotation of every pattern, and a plane that is added to its background.
 
@@ -464,8 +571,8 @@ def fisher_scoring(
         Of what they are made.
     parameters : numpy.ndarray
         ``(n, 4)`` to start from: ε_xx, ε_yy, ε_xy [1] and rotation [rad].
-    n_steps, n_soft_steps : int
-        Steps of Fisher scoring, and of those before them whose discs have a soft edge.
+    n_steps : int
+        Steps of Fisher scoring, after one for discs whose edge is a little softer.
 
     Raises
     ------
@@ -477,7 +584,7 @@ def fisher_scoring(
             f"The patterns have {patterns.shape[1:]} pixels, the templates "
             f"{templates.background.shape}: fit templates to these patterns first."
         )
-    tables = [templates.soft_table] * n_soft_steps + [templates.table] * n_steps
+    tables = [templates.blurred_table] + [templates.table] * n_steps
     return Fit.joined(
         _fit_chunk(patterns[which].reshape(which.stop - which.start, -1), templates, tables, first)
         for which, first in ((which, parameters[which]) for which in _chunks(len(patterns)))
@@ -489,37 +596,62 @@ def _chunks(n: int) -> Iterator[slice]:
 
 
 def _fit_chunk(counts, templates, tables, parameters) -> Fit:
-    """Fit a few patterns, given as counts ``(n, n_pixels²)``, with one table after the other."""
-    state = np.concatenate([parameters, np.zeros((len(parameters), N_PLANE))], axis=1)
+    """Fit a few patterns, given as counts ``(n, n_pixels²)``, with one table after the other.
+
+    What the steps change is the deformation, which discs follow linearly.
+    """
+    crystals = deformation(parameters[:, :3], parameters[:, 3])
+    plane = np.zeros((len(counts), N_PLANE))
     for table in tables:
-        information, score, quality = _equations(counts, templates, table, state)
+        information, score, quality = _equations(counts, templates, table, crystals, plane)
         information += REGULAR * np.eye(N_PARAMETERS + N_PLANE)
-        step = np.nan_to_num(np.linalg.solve(information, score[..., None])[..., 0])
-        step[:, :N_PARAMETERS] = np.clip(step[:, :N_PARAMETERS], -LARGEST_STEP, LARGEST_STEP)
-        state += step
+        step = np.linalg.solve(information, score[..., None])[..., 0]
+        crystals = crystals + _bounded(step[:, :N_PARAMETERS]).reshape(-1, 2, 2)
+        plane = plane + np.nan_to_num(step[:, N_PARAMETERS:])
+    strain, rotation = decomposed(crystals)
+    found = np.concatenate([strain, rotation[:, None]], axis=1)
+    by_parameter = np.zeros_like(information)
+    by_parameter[:, :N_PARAMETERS, :N_PARAMETERS] = _derivatives(found).reshape(-1, 4, 4)
+    by_parameter[:, N_PARAMETERS:, N_PARAMETERS:] = np.eye(N_PLANE)
+    information = by_parameter @ information @ by_parameter.transpose(0, 2, 1)
     variances = np.diagonal(np.linalg.inv(information), axis1=1, axis2=2)[:, :N_PARAMETERS]
-    return Fit(state[:, :N_PARAMETERS], np.sqrt(variances), quality)
+    return Fit(found, np.sqrt(variances), quality)
 
 
-def _equations(counts, templates, table, state):
-    """Return information ``(n, 7, 7)``, score ``(n, 7)`` and quality ``(n,)`` at a state."""
-    discs = Discs.of(templates, table, state[:, :N_PARAMETERS])
-    side = templates.n_pixels
-    row, column = (np.repeat(table.steps, len(table.steps)), np.tile(table.steps, len(table.steps)))
-    flat = np.stack([np.ones_like(row), row, column], axis=1).astype(np.float32)
-    plane = _plane_at(state[discs.number, N_PARAMETERS:], discs.middle / side) / [1, side, side]
+def _bounded(steps: np.ndarray) -> np.ndarray:
+    """Return steps that are not too large, and 0 where there is none."""
+    return np.clip(np.nan_to_num(steps), -LARGEST_STEP, LARGEST_STEP)
+
+
+def _equations(counts, templates, table, crystals, plane):
+    """Return information ``(n, 7, 7)``, score ``(n, 7)`` and quality ``(n,)`` at a state.
+
+    Of the four elements of the deformation, and of the plane.
+    """
+    discs = Discs.of(templates, table, crystals)
+    expected, weight = _expected(templates, table, discs, plane)
     residual = _measured(counts, discs)
-    expected = discs.values
-    expected += templates.flat_background.take(discs.pixels)
-    expected += plane.astype(np.float32) @ flat.T
     residual -= expected
-    weight = discs.seen / np.maximum(expected, np.float32(templates.floor))
-    moments, scores = _moments(discs, weight, weight * residual, flat)
-    slopes = _slopes(templates, state, discs)
+    weighted = weight * residual
+    moments, scores = _moments(discs, table, weight, weighted)
+    slopes = _slopes(templates, discs)
     first = np.flatnonzero(np.diff(discs.number, prepend=-1))
     information = np.add.reduceat(slopes @ moments @ slopes.transpose(0, 2, 1), first)
     score = np.add.reduceat((slopes @ scores[..., None])[..., 0], first)
-    return information, score, _quality(residual, weight, discs, first)
+    return information, score, _quality(residual, weighted, discs, first)
+
+
+def _expected(templates, table, discs, plane) -> tuple[np.ndarray, np.ndarray]:
+    """Return the counts to expect of each disc's pixels, and their weights."""
+    side = templates.n_pixels
+    from_middle = discs.middle - (side - 1) / 2
+    plane = _plane_at(plane[discs.number], from_middle / side) / [1, side, side]
+    expected = plane.astype(np.float32) @ table.powers[:N_PLANE]
+    expected += templates.flat_background.take(discs.pixels)
+    expected += discs.values
+    weight = np.maximum(expected, np.float32(templates.floor))
+    np.reciprocal(weight, out=weight)
+    return expected, discs.without_hidden(weight)
 
 
 def _measured(counts, discs) -> np.ndarray:
@@ -528,23 +660,21 @@ def _measured(counts, discs) -> np.ndarray:
     return counts.reshape(-1).take(pixels).astype(np.float32, copy=False)
 
 
-def _moments(discs, weight, weighted, flat) -> tuple[np.ndarray, np.ndarray]:
+def _moments(discs, table, weight, weighted) -> tuple[np.ndarray, np.ndarray]:
     """Return each disc's information ``(m, 5, 5)`` and score ``(m, 5)``.
 
-    Of its place, and of an offset and the slopes of the background in its patch.
+    Of its place, for a plateau of 1, and of offset and slopes of the background in its patch.
     """
-    moments = np.empty((len(weight), 5, 5))
-    scores = np.empty((len(weight), 5))
-    derivatives = discs.by_row, discs.by_column
-    for i, derivative in enumerate(derivatives):
-        pulled = derivative * weight
+    plane, slopes = table.powers[:N_PLANE].T, discs.slopes
+    moments, scores = np.empty((len(weight), 5, 5)), np.empty((len(weight), 5))
+    for i in range(2):
+        pulled = slopes[:, i] * weight
         for j in range(i, 2):
-            moments[:, i, j] = moments[:, j, i] = np.einsum("mp,mp->m", pulled, derivatives[j])
-        moments[:, i, 2:] = moments[:, 2:, i] = pulled @ flat
-        scores[:, i] = np.einsum("mp,mp->m", derivative, weighted)
-    squares = (flat[:, :, None] * flat[:, None, :]).reshape(len(flat), -1)
-    moments[:, 2:, 2:] = (weight @ squares).reshape(-1, 3, 3)
-    scores[:, 2:] = weighted @ flat
+            moments[:, i, j] = moments[:, j, i] = np.vecdot(pulled, slopes[:, j])
+        moments[:, i, 2:] = moments[:, 2:, i] = pulled @ plane
+        scores[:, i] = np.vecdot(weighted, slopes[:, i])
+    moments[:, 2:, 2:] = (weight @ table.powers.T)[:, PRODUCTS]
+    scores[:, 2:] = weighted @ plane
     return moments, scores
 
 
@@ -554,16 +684,15 @@ def _plane_at(plane: np.ndarray, place: np.ndarray) -> np.ndarray:
     return np.concatenate([offset[:, None], plane[:, 1:]], axis=1)
 
 
-def _slopes(templates, state, discs) -> np.ndarray:
-    """Return how the discs' places and backgrounds change with the seven parameters, (m, 7, 5)."""
-    by_parameter = _derivatives(state[:, :N_PARAMETERS])[discs.number]
+def _slopes(templates, discs) -> np.ndarray:
+    """Return how the discs' places and backgrounds change with deformation and plane, (m, 7, 5)."""
     slopes = np.zeros((len(discs.number), N_PARAMETERS + N_PLANE, 5))
-    slopes[:, :N_PARAMETERS, :2] = np.einsum(
-        "mkij,mj->mki", by_parameter, templates.spots[discs.spot]
-    )
+    spots = templates.spots[discs.spot] * discs.plateau[:, None]
+    slopes[:, :2, 0] = slopes[:, 2:4, 1] = spots
     slopes[:, 4, 2] = 1
-    slopes[:, 5:, 2] = discs.middle / templates.n_pixels
-    slopes[:, 5, 3] = slopes[:, 6, 4] = 1 / templates.n_pixels
+    side = templates.n_pixels
+    slopes[:, 5:, 2] = (discs.middle - (side - 1) / 2) / side
+    slopes[:, 5, 3] = slopes[:, 6, 4] = 1 / side
     return slopes
 
 
@@ -578,10 +707,12 @@ def _derivatives(parameters: np.ndarray) -> np.ndarray:
     return np.concatenate([by_strain, by_rotation[:, None]], axis=1)
 
 
-def _quality(residual, weight, discs, first) -> np.ndarray:
+def _quality(residual, weighted, discs, first) -> np.ndarray:
     """Return the mean square of residuals in standard deviations, of each pattern."""
-    squares = np.einsum("mp,mp,mp->m", residual, residual, weight)
-    freedom = np.add.reduceat(discs.seen.sum(axis=1), first) - (N_PARAMETERS + N_PLANE)
+    squares = np.vecdot(residual, weighted)
+    n_patch = residual.shape[1]
+    n_seen = n_patch - np.bincount(discs.hidden // n_patch, minlength=len(residual))
+    freedom = np.add.reduceat(n_seen, first) - (N_PARAMETERS + N_PLANE)
     return np.add.reduceat(squares, first) / np.maximum(freedom, 1)
 
 
@@ -613,12 +744,13 @@ def crystal_strength(
 
 
 def _strength(counts, templates, parameters) -> np.ndarray:
-    discs = Discs.of(templates, templates.table, parameters)
-    expected = discs.values * discs.seen
+    crystals = deformation(parameters[:, :3], parameters[:, 3])
+    discs = Discs.of(templates, templates.table, crystals)
+    expected = discs.without_hidden(discs.values)
     above = _measured(counts, discs) - templates.flat_background.take(discs.pixels)
     of_pattern = partial(np.bincount, discs.number, minlength=len(parameters))
-    measured = of_pattern(np.einsum("mp,mp->m", above, expected))
-    return measured / np.maximum(of_pattern(np.square(expected).sum(axis=1)), 1e-12)
+    measured, modelled = (of_pattern(np.vecdot(a, expected)) for a in (above, expected))
+    return measured / np.maximum(modelled, 1e-12)
 
 
 # ---- what is made of fits
