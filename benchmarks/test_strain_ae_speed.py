@@ -1,8 +1,7 @@
 """Speed of `strain_ae`: its networks beside PyTorch, our fit beside py4DSTEM, a large scan mapped.
 
 Programs take turns in the same run: networks at the published size on a GPU, at that of the preset
-desk on all cores; our fit and py4DSTEM on one thread, as `py4dstem_baseline` holds them against each
-other.
+desk on all cores; our fit and py4DSTEM, as `py4dstem_baseline` has both, on one thread.
 """
 
 import json
@@ -13,14 +12,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
+
 from benchmarks.py4dstem_baseline import (
     READ,
     Settings,
     detected,
     simulated,
 )
-from threadpoolctl import threadpool_limits
-
 from repro.bench.device import gpu_name
 from repro.studies.strain_ae.apply import fitted, templates_from
 from repro.studies.strain_ae.fit import fisher_scoring, start

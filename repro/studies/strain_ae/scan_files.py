@@ -68,8 +68,17 @@ class ScanFile:
         """Side of the square in the detector's middle that is used [pixels]."""
         return min(self.detector)
 
-    def row(self, number: int) -> np.ndarray:
-        """Read a row of the scan, ``(n_columns, side, side)`` float32 [counts].
+    def row(self, number: int, every: int = 1) -> np.ndarray:
+        """Read a row of the scan, ``(n_columns, side, side)`` [counts].
+
+        As float32, but as they are in the file where no pixel is known to be bad.
+
+        Parameters
+        ----------
+        number : int
+            Which.
+        every : int
+            Of so many columns one is read, from the first on.
 
         Raises
         ------
@@ -77,7 +86,7 @@ class ScanFile:
             If the file ends before it.
         """
         where: list[Any] = [slice(None)] * 4
-        where[self.axes[0]] = number
+        where[self.axes[0]], where[self.axes[1]] = number, slice(None, None, every)
         try:
             read = np.asarray(self.array[tuple(where)])
         except OSError as error:
@@ -87,7 +96,10 @@ class ScanFile:
             ) from None
         left = [axis for axis in range(4) if axis != self.axes[0]]
         patterns = read.transpose([left.index(axis) for axis in self.axes[1:]])
-        return self.mended(self._square(patterns).astype(np.float32))
+        patterns = self._square(patterns)
+        if self.bad is not None and not len(self.bad):
+            return patterns
+        return self.mended(patterns.astype(np.float32))
 
     def _square(self, patterns: np.ndarray) -> np.ndarray:
         down, right = ((n - self.side) // 2 for n in self.detector)
@@ -98,7 +110,7 @@ class ScanFile:
         n_rows, n_columns = self.shape
         each = max(1, int(np.ceil(np.sqrt(n_rows * n_columns / most))))
         rows = range(each // 2 if n_rows > each else 0, n_rows, each)
-        return np.concatenate([self.row(number)[::each] for number in rows])
+        return np.concatenate([self.row(number, each) for number in rows])
 
     def mending(self, patterns: np.ndarray) -> ScanFile:
         """Return the scan with dead and hot pixels taken from those around them.
@@ -334,11 +346,11 @@ class Rows:
         return self.n_rows, self.n_columns, *self.array.shape[1:]
 
     def __getitem__(self, where: Any) -> np.ndarray:
-        """Return whole rows."""
-        number = where[0] if isinstance(where, tuple) else where
-        if isinstance(number, slice):
-            return np.stack([self[i] for i in range(*number.indices(self.n_rows))])
-        return self.array[number * self.n_columns : (number + 1) * self.n_columns]
+        """Return a row, of all or some columns."""
+        number, columns = where[:2]
+        first, after, step = columns.indices(self.n_columns)
+        begin = number * self.n_columns
+        return self.array[begin + first : begin + after : step]
 
 
 def _sizes(text: str) -> tuple[int, ...]:
