@@ -14,17 +14,13 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from benchmarks.py4dstem_baseline import (
-    READ,
-    Settings,
-    detected,
-    simulated,
-)
+from benchmarks.py4dstem_baseline import READ, Settings, detected, simulated
 from repro.bench.device import gpu_name
 from repro.studies.strain_ae.apply import fitted, templates_from
-from repro.studies.strain_ae.fit import fisher_scoring, start
+from repro.studies.strain_ae.fit import fisher_scoring
 from repro.studies.strain_ae.masks import discs, ring, ring_2_centres
 from repro.studies.strain_ae.model import COARSE, N_LATENT, N_RAW, CycleSettings, cycle_network
+from repro.studies.strain_ae.pattern import start
 from repro.studies.strain_ae.recipe import DISC, NEW_DISC, RING, SCALES
 from repro.studies.strain_ae.scan_files import open_scan
 from repro.studies.strain_ae.templates import initial_geometry

@@ -20,16 +20,10 @@ from repro.reporting.panels import DIFFERENCES, INTENSITIES, colours_below, imag
 from repro.seeds import integer_seed
 from repro.side_by_side import side_by_side
 from repro.studies.strain_ae.figures import LABELS, SHOWN_AS
-from repro.studies.strain_ae.fit import (
-    Fit,
-    Templates,
-    crystal_strength,
-    fisher_scoring,
-    relative,
-    start,
-)
+from repro.studies.strain_ae.fit import Fit, crystal_strength, fisher_scoring, relative
 from repro.studies.strain_ae.lattice import COMPONENTS, SIXTH
 from repro.studies.strain_ae.neighbours import with_neighbours
+from repro.studies.strain_ae.pattern import Templates, start
 from repro.studies.strain_ae.scan_files import ScanFile, open_scan
 from repro.studies.strain_ae.strain import circular_mean
 from repro.studies.strain_ae.templates import (

@@ -19,16 +19,9 @@ from keras import ops
 
 from repro.layers.counted import Counted
 from repro.side_by_side import side_by_side
-from repro.studies.strain_ae.fit import (
-    Fit,
-    Templates,
-    fine_steps,
-    fisher_scoring,
-    profile_table,
-    spline,
-    spot_classes,
-    start,
-)
+from repro.studies.strain_ae.discs import fine_steps, profile_table, spline
+from repro.studies.strain_ae.fit import Fit, fisher_scoring
+from repro.studies.strain_ae.pattern import Templates, spot_classes, start
 from repro.training.recipe import Recipe
 
 KNOTS_PER_RADIUS = 25  # of the profile

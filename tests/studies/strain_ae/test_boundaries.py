@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from repro.studies.strain_ae.bench import simulation_of
 from repro.studies.strain_ae.boundaries import (
     crystals,
     patterns_across,
@@ -12,7 +13,6 @@ from repro.studies.strain_ae.boundaries import (
     shares_of_step,
     width,
 )
-from repro.studies.strain_ae.evaluate import simulation_of
 from repro.studies.strain_ae.lattice import deformation
 
 PLACES = np.linspace(-8, 8, 81)

@@ -7,20 +7,11 @@ import pytest
 
 from repro.datasets.spec import load_spec
 from repro.errors import ReproError
-from repro.studies.strain_ae.fit import (
-    Fit,
-    Templates,
-    fisher_scoring,
-    images,
-    profile_table,
-    relative,
-    spline,
-    spot_classes,
-    start,
-    widening,
-)
+from repro.studies.strain_ae.discs import profile_table, spline
+from repro.studies.strain_ae.fit import Fit, fisher_scoring, relative, widening
 from repro.studies.strain_ae.lattice import PLATEAUS, deformation, sixfold
 from repro.studies.strain_ae.limit import standard_deviations
+from repro.studies.strain_ae.pattern import Templates, images, spot_classes, start
 from repro.studies.strain_ae.simulate import Simulation
 
 SIMULATION = Simulation(**load_spec("strain_ae").resolve("desk").parameters)

@@ -8,8 +8,9 @@ import pytest
 
 from repro.bench.flops import network_cost
 from repro.studies.strain_ae import templates as module
-from repro.studies.strain_ae.fit import Templates, fisher_scoring, images, start
+from repro.studies.strain_ae.fit import fisher_scoring
 from repro.studies.strain_ae.lattice import sixfold
+from repro.studies.strain_ae.pattern import Templates, images, start
 from repro.studies.strain_ae.templates import (
     RECIPE,
     Geometry,
