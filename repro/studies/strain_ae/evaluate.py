@@ -24,7 +24,6 @@ from repro.evaluation.metrics import Evaluation, Metric, higher, in_stages, lowe
 from repro.evaluation.resampling import Resampled, Resampling
 from repro.imaging.geometry import resized
 from repro.studies.strain_ae.baselines import BASELINES, Setting
-from repro.studies.strain_ae.bench import NEW_NOISE, TRAINED, Bench, ScanErrors, middle_of
 from repro.studies.strain_ae.boundaries import crystals, distances, shares_of_step, width
 from repro.studies.strain_ae.codes import LinearReading, grain_information
 from repro.studies.strain_ae.disturbed import ARTEFACTS, DISTORTION
@@ -35,6 +34,7 @@ from repro.studies.strain_ae.masks import RING_2, ring
 from repro.studies.strain_ae.model import base_of, choosing_network, code_network
 from repro.studies.strain_ae.recipe import CLASSES, ONE_LOSS, PLAIN, STRAIN, TEMPLATES
 from repro.studies.strain_ae.scans import REFERENCE_ROTATION
+from repro.studies.strain_ae.scoring import NEW_NOISE, TRAINED, Bench, ScanErrors, middle_of
 from repro.studies.strain_ae.simulate import NOISE_FREE
 from repro.studies.strain_ae.strain import Found, stretches
 from repro.study import Trained

@@ -125,12 +125,19 @@ class Once(layers.Layer):
 class AffineParameters(layers.Layer):
     """Scale, shear and rotation from the encoder's raw numbers, each within its limits.
 
-    Without a prior the rotation is the raw number where that is above 0, else 0. With one it is
-    the prior and at most 0.1 rad to either side.
+    Without a prior the rotation is the raw number. With one it is the prior and at most 0.1 rad to
+    either side.
+
+    Parameters
+    ----------
+    is_rectified : bool
+        Whether a raw number below 0 is the rotation 0, as published: patterns all of which are
+        there never leave it.
     """
 
-    def __init__(self, **keywords):
+    def __init__(self, is_rectified: bool = True, **keywords):
         super().__init__(**{**keywords, "dtype": "float32"})
+        self.is_rectified = is_rectified
 
     def call(self, raw, prior=None):
         """Return `PARAMETERS`, ``(n, 4)``.
@@ -145,10 +152,14 @@ class AffineParameters(layers.Layer):
         scales = 1 + SCALE_LIMIT * ops.tanh(raw[:, 0:2])
         shear = SHEAR_LIMIT * ops.tanh(raw[:, 3:4])
         if prior is None:
-            rotation = ops.relu(raw[:, 2:3])
+            rotation = ops.relu(raw[:, 2:3]) if self.is_rectified else raw[:, 2:3]
         else:
             rotation = prior + RESIDUAL_LIMIT * ops.tanh(raw[:, 2:3])
         return ops.concatenate([scales, shear, rotation], axis=1)
+
+    def get_config(self) -> dict:
+        """Return the arguments that make an equal layer."""
+        return {**super().get_config(), "is_rectified": self.is_rectified}
 
 
 def stretch_map(parameters):
@@ -357,7 +368,11 @@ class CycleLoss(layers.Layer):
 
 
 def cycle_network(
-    architecture: Architecture, settings: CycleSettings, has_prior: bool
+    architecture: Architecture,
+    settings: CycleSettings,
+    has_prior: bool,
+    looks: np.ndarray | None = None,
+    is_rectified: bool = True,
 ) -> keras.Model:
     """Return the network from patterns to `PARAMETERS`, ``(n, 4)``, with its loss.
 
@@ -369,15 +384,23 @@ def cycle_network(
         Its loss.
     has_prior : bool
         Whether rotations that were found before go in too: the second stage.
+    looks : numpy.ndarray, optional
+        Which pixels the encoder sees, ``(n_pixels, n_pixels)`` of 0 and 1; by default all. The
+        direct beam, a thousand times as bright as the discs, then sets the scale on which images
+        are normalised, and codes of different patterns are nearly the same.
+    is_rectified : bool
+        As in `AffineParameters`.
     """
     size = architecture.n_pixels
     inputs = {"patterns": keras.Input((size, size, 1), name="patterns")}
     if has_prior:
         inputs["prior"] = keras.Input((1,), name="prior")
-    code = encoder(inputs["patterns"], architecture)
+    seen = inputs["patterns"] if looks is None else inputs["patterns"] * looks[None, :, :, None]
+    code = encoder(seen, architecture)
     choice = HardChoice(name="choice")(_scores(code, architecture.n_bases))
     raw = dense(layers.Concatenate()([code, choice]), N_RAW, dtype="float32")
-    found = AffineParameters(name="parameters")(raw, *([inputs["prior"]] if has_prior else []))
+    read = AffineParameters(is_rectified, name="parameters")
+    found = read(raw, *([inputs["prior"]] if has_prior else []))
     base = decoder(architecture)(Once()(choice) if architecture.n_bases == 1 else choice)
     answer = CycleLoss(settings, name="cycle")(found, inputs["patterns"], base)
     return keras.Model(inputs, answer)

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from repro.studies.strain_ae.bench import simulation_of
 from repro.studies.strain_ae.boundaries import (
     crystals,
     patterns_across,
@@ -14,6 +13,7 @@ from repro.studies.strain_ae.boundaries import (
     width,
 )
 from repro.studies.strain_ae.lattice import deformation
+from repro.studies.strain_ae.scoring import simulation_of
 
 PLACES = np.linspace(-8, 8, 81)
 

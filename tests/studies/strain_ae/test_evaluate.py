@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from repro.evaluation.resampling import Resampling
-from repro.studies.strain_ae.bench import ScanErrors
 from repro.studies.strain_ae.evaluate import bias_and_spread, errors_of, slope
 from repro.studies.strain_ae.figures import CAPTIONS, figures
 from repro.studies.strain_ae.lattice import COMPONENTS
+from repro.studies.strain_ae.scoring import ScanErrors
 from repro.studies.strain_ae.strain import Found
 
 RNG = np.random.default_rng(0)

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from repro.layers.sampling import AffineSampler
-from repro.studies.strain_ae.masks import discs, ring_2_centres
+from repro.studies.strain_ae.masks import discs, ring, ring_2_centres
 from repro.studies.strain_ae.model import (
     MASKS,
     PUBLISHED,
@@ -16,12 +16,14 @@ from repro.studies.strain_ae.model import (
     CycleSettings,
     HardChoice,
     base_of,
+    code_network,
     cycle_network,
     decoder,
     finding_network,
     rotation_map,
     stretch_map,
 )
+from repro.studies.strain_ae.recipe import Positions
 
 PLAIN = CycleSettings(
     enlargement=1, asymmetry=1.0, base_weight=0.0, scale_weight=0.0, shear_weight=0.0
@@ -176,6 +178,8 @@ def test_parameters_stay_within_their_limits():
     raw = np.array([[50, -50, -3, 50, 0], [0, 0, 2, 0, 0]], np.float32)
     free = ops.convert_to_numpy(AffineParameters()(raw))
     np.testing.assert_allclose(free, [[1.05, 0.95, 0.1, 0], [1, 1, 0, 2]], rtol=1e-6)
+    either_sign = ops.convert_to_numpy(AffineParameters(is_rectified=False)(raw))
+    np.testing.assert_allclose(either_sign[:, 3], [-3, 2], rtol=1e-6)
     held = ops.convert_to_numpy(AffineParameters()(raw * 50, np.full((2, 1), 0.7, np.float32)))
     np.testing.assert_allclose(held[:, 3], [0.6, 0.8], rtol=1e-6)
 
@@ -196,6 +200,21 @@ def test_one_base_serves_all_patterns_and_several_are_chosen_from():
     assert decoder(SMALL).output_shape == (None, 50, 50, 1)
     network = cycle_network(Architecture(50, (5, 2), width=4, n_bases=2), PLAIN, has_prior=False)
     assert (base_of(network, 0) != base_of(network, 1)).any()
+
+
+def test_the_direct_beam_hides_crystals_from_an_encoder_that_sees_it(scans):
+    """Its first weights tell patterns of two crystals less apart, by more than ten times."""
+    positions = Positions(scans)
+    patterns = positions.patterns(positions.of_rows(scans.rows("train")))
+    looks = ring(patterns.shape[1], 20, 85)
+    spread = {}
+    for name, seen in {"all": None, "rings": looks}.items():
+        keras.utils.set_random_seed(0)
+        architecture = Architecture(patterns.shape[1], (5, 4), width=4)
+        network = cycle_network(architecture, PLAIN, has_prior=False, looks=seen)
+        codes = code_network(network).predict_on_batch(patterns)
+        spread[name] = np.sqrt(np.mean(np.var(codes, axis=0)))
+    assert spread["rings"] > 10 * spread["all"]
 
 
 def test_the_finding_part_answers_as_the_whole_and_survives_saving(tmp_path):
