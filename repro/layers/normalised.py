@@ -42,11 +42,11 @@ class ImageNormalization(layers.LayerNormalization):
     def call(self, images):
         """Return ``(n, height, width, channels)`` of the same."""
         precise = images if self.compute_dtype == "float64" else ops.cast(images, "float32")
-        weights = (
+        gain, shift = (
             ops.convert_to_tensor(weight, dtype=precise.dtype)[None, :, :, None]
             for weight in (self.gamma, self.beta)
         )
-        return ops.cast(normalised(precise, *weights, self.epsilon), self.compute_dtype)
+        return ops.cast(normalised(precise, gain, shift, self.epsilon), self.compute_dtype)
 
 
 def normalised(images, gain, shift, epsilon: float = EPSILON):

@@ -102,5 +102,5 @@ def _held_against(claim: Claim, condition: Condition, found: Evaluation) -> dict
 
 def _interval(metrics: list[Metric]) -> Interval | None:
     """Return the interval of a metric, or of what it exceeds another by; none of a mere count."""
-    over_samples = [metric.resampled for metric in metrics]
-    return None if None in over_samples else reduce(sub, over_samples).interval
+    over_samples = [metric.resampled for metric in metrics if metric.resampled is not None]
+    return reduce(sub, over_samples).interval if len(over_samples) == len(metrics) else None
