@@ -133,6 +133,7 @@ class StudyView:
     variants: list[VariantTable]
     across: list[FigureView]
     lead: FigureView | None
+    deviations: list[str]
     runs: list[RunView]
     smoke_runs: list[RunView]
 
@@ -227,6 +228,11 @@ def study_view(
         rest = [figure for figure in shown[0].figures if figure is not lead]
         runs[runs.index(shown[0])] = replace(shown[0], figures=rest)
         lead = replace(lead, name=f"{lead.name} ({shown[0].title})")
+    shared = shared_texts([run.deviations for run in runs])
+    runs = [
+        replace(run, deviations=[text for text in run.deviations if text not in shared])
+        for run in runs
+    ]
     return StudyView(
         name=study.name,
         title=study.title,
@@ -237,9 +243,17 @@ def study_view(
         variants=variant_tables(stated.claims, own, base),
         across=across_views(study, [record for _, record in own]),
         lead=lead,
+        deviations=shared,
         runs=without_repeats([run for run in runs if run.preset != "smoke"], lead),
         smoke_runs=[run for run in runs if run.preset == "smoke"],
     )
+
+
+def shared_texts(lists: list[list[str]]) -> list[str]:
+    """Return the texts that all of several lists have, in the order of the first."""
+    if not lists:
+        return []
+    return [text for text in lists[0] if all(text in other for other in lists)]
 
 
 def without_repeats(runs: list[RunView], lead: FigureView | None) -> list[RunView]:
@@ -327,13 +341,13 @@ def is_shown_whole(record: Record, claims: list[Claim], records: list[Record]) -
     """Whether all of a record is in the page, not only what claims rest on.
 
     That is so of the experiment that the first claim is about: of each variant the runs at the
-    largest scale, in float32 if there is one. The others are many and alike.
+    largest scale, in float32 if there is one, with most networks. The others are many and alike.
     """
     if record.experiment != claims[0].experiment:
         return False
 
     def rank(other: Record) -> tuple:
-        return run_order(other)[2], not other.in_float32
+        return run_order(other)[2], not other.in_float32, -len(other.networks)
 
     kind = record.variant, record.experiment
     alike = [r for r in records if (r.variant, r.experiment) == kind and r.status == "ok"]
