@@ -541,6 +541,14 @@ def test_the_cost_comes_from_a_record_else_from_the_queue_and_counts_the_seeds(t
     asked = Choices(study="strain_ae", variant=queued.variant, preset="paper",
                     experiment=queued.experiment, networks=tuple(queued.networks))  # fmt: skip
     assert "queue" in cost_of(asked, 1, tmp_path, RESULTS).measured_on
+    parts = get_study("interface_dcnn").paper_runs.runs
+    every = Choices(study="interface_dcnn", preset="paper", experiment="b_site")
+    separately = [
+        cost_of(every.model_copy(update={"networks": tuple(run.networks)}), 1, tmp_path, RESULTS)
+        for run in parts
+    ]
+    together = cost_of(every, 1, tmp_path, RESULTS).training_s
+    assert together == pytest.approx(sum(cost.training_s for cost in separately))
     elsewhere = cost_of(choices, 1, tmp_path, tmp_path / "no results")
     assert elsewhere.training_s is None
     assert "no record tells" in elsewhere.said

@@ -12,6 +12,7 @@ from repro.datasets.build import estimate_seconds
 from repro.datasets.spec import ResolvedSpec
 from repro.datasets.store import stored_bytes
 from repro.errors import ReproError
+from repro.evaluation.paper_runs import PaperRun
 from repro.evaluation.records import Record
 from repro.reporting.formatting import duration
 from repro.runs.baselines import baselines_of
@@ -122,18 +123,32 @@ def _times(
             environment = record.environment
             machine = environment.gpu or f"{environment.processor}, {environment.cores} cores"
             yield data_s, n_seeds * sum(stages.values()) / len(record.seeds), machine
-    for run in get_study(choices.study).paper_runs.runs:
-        of_run = choices.study, run.variant, PRESET, run.experiment
-        if of_run == kind and set(run.networks) == set(choices.networks):
+    wanted = [
+        run
+        for run in get_study(choices.study).paper_runs.runs
+        if (choices.study, run.variant, PRESET, run.experiment) == kind
+    ]
+    for run in wanted:
+        if set(run.networks) == set(choices.networks):
             with contextlib.suppress(ReproError):  # these results have no figure to go by
-                stages = {
-                    stage.stage: stage.count
-                    * stage.seconds_of_one(results)
-                    * (n_seeds if stage.each_seed else 1)
-                    for stage in run.stages
-                }
-                data_s = stages.pop(STAGE_OF_DATA, None)
-                yield data_s, sum(stages.values()), "an H100, as `repro queue` estimates"
+                yield *_estimated(run, n_seeds, results), "an H100, as `repro queue` estimates"
+    if wanted and not choices.networks:
+        with contextlib.suppress(ReproError):
+            each = [_estimated(run, n_seeds, results) for run in wanted]
+            together = "an H100, as `repro queue` estimates for its runs together"
+            yield each[0][0], sum(training_s for _, training_s in each), together
+
+
+def _estimated(run: PaperRun, n_seeds: int, results: Path) -> tuple[float | None, float]:
+    """Return seconds of the data and of all else of a run that is wanted."""
+    stages = {
+        stage.stage: stage.count
+        * stage.seconds_of_one(results)
+        * (n_seeds if stage.each_seed else 1)
+        for stage in run.stages
+    }
+    data_s = stages.pop(STAGE_OF_DATA, None)
+    return data_s, sum(stages.values())
 
 
 def _is_of(record: Record, choices: Choices, kind: Sequence[str]) -> bool:
