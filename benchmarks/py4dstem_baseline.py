@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_limits
 from repro.seeds import generator
 from repro.studies.strain_ae.apply import templates_from
 from repro.studies.strain_ae.baselines import Setting
-from repro.studies.strain_ae.fit import fisher_scoring, start
+from repro.studies.strain_ae.fit import fisher_scoring
 from repro.studies.strain_ae.lattice import (
     COMPONENTS,
     decomposed,
@@ -39,6 +39,7 @@ from repro.studies.strain_ae.lattice import (
     spots,
     turn,
 )
+from repro.studies.strain_ae.pattern import start
 from repro.studies.strain_ae.scans import beam_at
 from repro.studies.strain_ae.simulate import CALIBRATION, Simulation
 from repro.studies.strain_ae.templates import initial_geometry
