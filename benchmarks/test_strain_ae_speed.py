@@ -205,7 +205,7 @@ def torch_loss(torch, settings, masks, found, base, patterns):
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_training_step_of_the_published_network_against_pytorch(
+def test_training_step_of_the_cycle_autoencoder_against_pytorch(
     benchmark, torch, scale, patterns, take_short_turns, stage
 ):
     """Steps of 16 patterns; PyTorch samples everywhere, as the published code does."""
