@@ -159,7 +159,9 @@ def torch_network(torch, architecture, side):
     return Network()
 
 
-def test_training_step_of_the_windowing_autoencoder_against_pytorch(benchmark, torch, take_short_turns):
+def test_training_step_of_the_windowing_autoencoder_against_pytorch(
+    benchmark, torch, take_short_turns
+):
     """Steps of 16 windows, at the published size on a GPU, at that of desk on all cores."""
     preset = "paper" if gpu_name() else "desk"
     scale, (window, step) = SCALES[preset], WINDOWS[preset]
