@@ -51,15 +51,18 @@ class Evaluation:
         Metrics by name, such as ``"r2/c/01"``.
     arrays : dict
         Small arrays for the figures.
+    undefined : set of str
+        Metrics that have no value, such as where two curves cross that never do.
     """
 
     metrics: dict[str, Metric]
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    undefined: frozenset[str] = frozenset()
 
     def defined(self) -> Evaluation:
         """Return it without metrics of nothing, such as those of a split without such samples."""
         known = {name: m for name, m in self.metrics.items() if np.isfinite(m.value)}
-        return Evaluation(known, self.arrays)
+        return Evaluation(known, self.arrays, frozenset(self.metrics.keys() - known.keys()))
 
 
 def in_stages(

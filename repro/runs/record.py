@@ -103,7 +103,11 @@ def assemble(
         hashes=provenance.hashes(run.study.name, metrics, data, configuration(run), environment),
         timings=timings(run, curves, evaluation_seconds),
         environment=environment,
-        deviations=[*run.study.deviations, *run.dataset.spec.card.deviations],
+        deviations=[
+            *run.study.deviations,
+            *run.dataset.spec.card.deviations,
+            *what_is_left_out(evaluations),
+        ],
     )
     differing = [*record.deviations, *differences_from_paper(record, claims)]
     return record.model_copy(update={"deviations": differing})
@@ -177,8 +181,13 @@ def recorded_metrics(
     """
     if not evaluations:
         return {}
+    left_out = undefined_somewhere(evaluations)
     meanings = [
-        {name: (m.unit, m.better, m.definition) for name, m in evaluation.metrics.items()}
+        {
+            name: (m.unit, m.better, m.definition)
+            for name, m in evaluation.metrics.items()
+            if name not in left_out
+        }
         for evaluation in evaluations.values()
     ]
     if any(other != meanings[0] for other in meanings):
@@ -194,6 +203,30 @@ def recorded_metrics(
             sampled=sampled(metrics.values()) if named(name, claimed) else None,
         )
     return recorded
+
+
+def undefined_somewhere(evaluations: Mapping[int, Evaluation]) -> dict[str, list[int]]:
+    """Return metrics that some seeds have a value of and others have none, with those others.
+
+    A mean over the seeds that have one would be a mean over those that did well.
+    """
+    measured = {name for evaluation in evaluations.values() for name in evaluation.metrics}
+    without = {
+        name: [seed for seed, found in evaluations.items() if name in found.undefined]
+        for name in sorted(measured)
+    }
+    return {name: seeds for name, seeds in without.items() if seeds}
+
+
+def what_is_left_out(evaluations: Mapping[int, Evaluation]) -> list[str]:
+    """Return a sentence for metrics that are not recorded, since not every seed has them."""
+    left_out = undefined_somewhere(evaluations)
+    if not left_out:
+        return []
+    named = ", ".join(
+        f"{name} (none for seed {', '.join(map(str, seeds))})" for name, seeds in left_out.items()
+    )
+    return [f"Metrics that have no value for every seed are left out: {named}."]
 
 
 def named(metric: str, names: Collection[str]) -> bool:

@@ -9,6 +9,8 @@ import pytest
 
 from repro.datasets.build import build
 from repro.datasets.store import Dataset
+from repro.errors import ReproError
+from repro.evaluation.metrics import Evaluation, lower
 from repro.runs import record
 from repro.study import get_study
 
@@ -52,3 +54,23 @@ def test_a_long_curve_is_thinned_and_keeps_its_ends_and_its_best_epoch():
     assert kept["val_loss"] == [losses[int(e) - 1] for e in kept["epoch"]]
     short = {"epoch": [1.0, 2.0], "loss": [2.0, 1.0]}
     assert record.thinned(short) == short
+
+
+def test_a_metric_that_has_no_value_for_one_seed_is_left_out_and_told():
+    """A mean over the seeds that have one would be a mean over those that did well."""
+    values = {0: (0.1, 60.0), 1: (0.2, np.nan), 2: (0.3, 70.0)}
+    found = {
+        seed: Evaluation(
+            {"mae": lower(mae, "mean error"), "crossing": lower(at, "where curves cross", "°C")}
+        ).defined()
+        for seed, (mae, at) in values.items()
+    }
+    kept = record.recorded_metrics(found)
+    assert {name: metric.values for name, metric in kept.items()} == {
+        "mae": {"0": 0.1, "1": 0.2, "2": 0.3}
+    }
+    (told,) = record.what_is_left_out(found)
+    assert "crossing (none for seed 1)" in told
+    assert record.what_is_left_out({0: found[0], 2: found[2]}) == []
+    with pytest.raises(ReproError, match="different metrics"):
+        record.recorded_metrics({0: found[0], 1: Evaluation({"mae": found[1].metrics["mae"]})})
