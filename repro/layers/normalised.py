@@ -64,15 +64,17 @@ def normalised(images, gain, shift, epsilon: float = EPSILON):
 
     @ops.custom_gradient
     def normalise(images, gain, shift):
+        # Twice, since the mean of nearly uniform images is rounded by more than they vary.
         centred = images - _mean(images)
+        centred = centred - _mean(centred)
         rate = ops.rsqrt(_mean(ops.square(centred)) + epsilon)
         standard = centred * rate
 
         def gradient(*arguments, upstream=None):
             above = arguments[0] if upstream is None else upstream
             on_gain, on_standard = above * standard, above * gain
-            shrunk = standard * (rate * _mean(on_gain * gain))
-            on_images = rate * (on_standard - _mean(on_standard)) - shrunk
+            beside = on_standard - standard * _mean(on_gain * gain)
+            on_images = rate * (beside - _mean(beside))
             return on_images, _over_images(on_gain), _over_images(above)
 
         return standard * gain + shift, gradient

@@ -4,7 +4,7 @@ faithful: two networks one after the other, 1000 and 20 epochs; the first finds 
     the second refines with strain; published MAE of ε_xx at 25 % background: 0.0017.
     ``repro run strain_ae --variant faithful --preset paper --experiment noise_25 --out FOLDER``
 corrected: the same with one sampling instead of two, angles treated as angles, rotations of either
-    sign, and an encoder that sees the rings without the direct beam.
+    sign, and an encoder that does not see the direct beam.
     ``repro run strain_ae --variant corrected --preset desk --experiment noise_25 --out FOLDER``
 improved: discs and background are learned from the scan, then strain is fitted to each pattern.
     ``repro run strain_ae --variant improved --preset desk --experiment noise_25 --out FOLDER``
@@ -364,7 +364,7 @@ def mendings(variant: str, scale: PresetScale) -> dict:
     """Return what a variant mends of `cycle_network`: nothing of the published one."""
     if variant == "faithful":
         return {}
-    return {"looks": ring(scale.architecture.n_pixels, *RING), "is_rectified": False}
+    return {"looks": ring(scale.architecture.n_pixels, RING[0], np.inf), "is_rectified": False}
 
 
 def from_rotations(
