@@ -3,8 +3,7 @@
 faithful: two networks one after the other, 1000 and 20 epochs; the first finds rotations, which
     the second refines with strain; published MAE of ε_xx at 25 % background: 0.0017.
     ``repro run strain_ae --variant faithful --preset paper --experiment noise_25 --out FOLDER``
-corrected: the same with one sampling instead of two, angles treated as angles, rotations of either
-    sign, and an encoder that does not see the direct beam.
+corrected: the same with one sampling instead of two, and angles treated as angles.
     ``repro run strain_ae --variant corrected --preset desk --experiment noise_25 --out FOLDER``
 improved: discs and background are learned from the scan, then strain is fitted to each pattern.
     ``repro run strain_ae --variant improved --preset desk --experiment noise_25 --out FOLDER``
@@ -298,8 +297,7 @@ def rotation_task(variant: str, scale: PresetScale, positions: Positions, **chan
         **changed,
     )
     stage = Stage(positions, masks=ring(scale.architecture.n_pixels, *RING)[None])
-    mended = mendings(variant, scale)
-    build = partial(cycle_network, scale.architecture, settings, has_prior=False, **mended)
+    build = partial(cycle_network, scale.architecture, settings, has_prior=False)
     return Task(
         ROTATION,
         build,
@@ -349,22 +347,13 @@ def strain_task(variant: str, scale: PresetScale, positions: Positions, **change
     )
     return Task(
         STRAIN,
-        partial(
-            cycle_network, scale.architecture, settings, has_prior=True, **mendings(variant, scale)
-        ),
+        partial(cycle_network, scale.architecture, settings, has_prior=True),
         None,
         recipe,
         examples=positions.of_rows,
         needs=(ROTATION,),
         given=partial(from_rotations, positions, scale),
     )
-
-
-def mendings(variant: str, scale: PresetScale) -> dict:
-    """Return what a variant mends of `cycle_network`: nothing of the published one."""
-    if variant == "faithful":
-        return {}
-    return {"looks": ring(scale.architecture.n_pixels, RING[0], np.inf), "is_rectified": False}
 
 
 def from_rotations(
