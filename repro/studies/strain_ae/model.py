@@ -371,7 +371,7 @@ def cycle_network(
     architecture: Architecture,
     settings: CycleSettings,
     has_prior: bool,
-    looks: np.ndarray | None = None,
+    saturation: float | None = None,
     is_rectified: bool = True,
 ) -> keras.Model:
     """Return the network from patterns to `PARAMETERS`, ``(n, 4)``, with its loss.
@@ -384,10 +384,11 @@ def cycle_network(
         Its loss.
     has_prior : bool
         Whether rotations that were found before go in too: the second stage.
-    looks : numpy.ndarray, optional
-        Which pixels the encoder sees, ``(n_pixels, n_pixels)`` of 0 and 1; by default all. The
-        direct beam, a thousand times as bright as the discs, then sets the scale on which images
-        are normalised, and codes of different patterns are nearly the same.
+    saturation : float, optional
+        Intensity that the encoder sees as 1/2, and any brighter one as less than 1. By default it
+        sees intensities as they are: the direct beam, hundreds of times as bright as the discs,
+        then sets the scale on which images are normalised, and codes of different patterns are
+        nearly the same.
     is_rectified : bool
         As in `AffineParameters`.
     """
@@ -395,7 +396,9 @@ def cycle_network(
     inputs = {"patterns": keras.Input((size, size, 1), name="patterns")}
     if has_prior:
         inputs["prior"] = keras.Input((1,), name="prior")
-    seen = inputs["patterns"] if looks is None else inputs["patterns"] * looks[None, :, :, None]
+    seen = inputs["patterns"]
+    if saturation is not None:
+        seen = seen / (ops.abs(seen) + saturation)
     code = encoder(seen, architecture)
     choice = HardChoice(name="choice")(_scores(code, architecture.n_bases))
     raw = dense(layers.Concatenate()([code, choice]), N_RAW, dtype="float32")

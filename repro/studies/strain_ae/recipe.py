@@ -3,7 +3,8 @@
 faithful: two networks one after the other, 1000 and 20 epochs; the first finds rotations, which
     the second refines with strain; published MAE of ε_xx at 25 % background: 0.0017.
     ``repro run strain_ae --variant faithful --preset paper --experiment noise_25 --out FOLDER``
-corrected: the same with one sampling instead of two, and angles treated as angles.
+corrected: the same with one sampling instead of two, angles treated as angles, rotations of either
+    sign, and an encoder that the direct beam does not blind.
     ``repro run strain_ae --variant corrected --preset desk --experiment noise_25 --out FOLDER``
 improved: discs and background are learned from the scan, then strain is fitted to each pattern.
     ``repro run strain_ae --variant improved --preset desk --experiment noise_25 --out FOLDER``
@@ -56,6 +57,7 @@ TEMPLATES = "templates"  # of the improved variant
 ABLATIONS, TWO_PHASES = "ablations", "two_phases"  # experiments with further networks
 N_SHOWN = 512  # patterns that tell where beam and rings are
 UNIT = 4.0  # electrons in a published pixel at a pattern's 1e5 that count 1
+DISC_LEVEL = 0.5  # of the two brightest rings, median (published scan, figures) [units]
 RING = (20.0, 85.0)  # of the first stage [published pixels]
 DISC, NEW_DISC = 11.0, 11.25  # of the second stage, before and after its first epoch
 BRIGHT = 2.0  # what counts in a disc's centre of mass, over its mean
@@ -297,7 +299,9 @@ def rotation_task(variant: str, scale: PresetScale, positions: Positions, **chan
         **changed,
     )
     stage = Stage(positions, masks=ring(scale.architecture.n_pixels, *RING)[None])
-    build = partial(cycle_network, scale.architecture, settings, has_prior=False)
+    build = partial(
+        cycle_network, scale.architecture, settings, has_prior=False, **mendings(variant)
+    )
     return Task(
         ROTATION,
         build,
@@ -347,13 +351,18 @@ def strain_task(variant: str, scale: PresetScale, positions: Positions, **change
     )
     return Task(
         STRAIN,
-        partial(cycle_network, scale.architecture, settings, has_prior=True),
+        partial(cycle_network, scale.architecture, settings, has_prior=True, **mendings(variant)),
         None,
         recipe,
         examples=positions.of_rows,
         needs=(ROTATION,),
         given=partial(from_rotations, positions, scale),
     )
+
+
+def mendings(variant: str) -> dict:
+    """Return what a variant mends of `cycle_network`: nothing of the published one."""
+    return {} if variant == "faithful" else {"saturation": DISC_LEVEL, "is_rectified": False}
 
 
 def from_rotations(
