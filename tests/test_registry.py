@@ -51,6 +51,12 @@ BATCH, N_STEPS, N_STARTS = 2, 5, 4
 # its own size and so moves a weight with a small gradient, whose rounding weighs more, as far as
 # any other. One weight that stayed behind would make 2e-3 of the largest network here.
 TOLERANCE = {"loss": 2e-5, "output": 1e-5, "weight": 1e-4}
+# No backend can be held to more than rounding leaves of a training. Where images are turned and
+# sampled between pixels (strain_ae corrected), the slope jumps from one pixel to the next: a
+# turn that differs in its last digit alters a thousandth of the sum over noise. So the distance
+# may reach what one backend departs from itself, times a margin, when its weights start elsewhere
+# by a few roundings, N_NUDGES times.
+NUDGE, N_NUDGES, MARGIN = 3e-7, 3, 2.0
 REQUIRED = ("tasks", "evaluate", "figures", "captions")
 KINDS = {  # of what is provided and no function
     "captions": dict,
@@ -471,11 +477,18 @@ def distances(one, other, start):
 def test_both_backends_compute_and_learn_the_same(trained, name, variant):
     ours, theirs = (outcomes(trained, b, name, variant, "float32") for b in BACKENDS)
     assert ours.keys() == theirs.keys()
+    nudged = [outcomes(trained, "tensorflow", name, variant, f"nudged{i}") for i in range(N_NUDGES)]
     for task, arrays in ours.items():
-        apart = distances(arrays, theirs[task], start_of(trained, name, variant, task))
+        start = start_of(trained, name, variant, task)
+        apart = distances(arrays, theirs[task], start)
+        by_rounding = [distances(arrays, each[task], start) for each in nudged]
+        allowed = {
+            kind: max(TOLERANCE[kind], MARGIN * max(each[kind] for each in by_rounding))
+            for kind in TOLERANCE
+        }
         # The backends draw other random numbers; outputs are those without dropout.
         compared = ["output"] if "draws" in arrays else TOLERANCE
-        assert all(apart[kind] <= TOLERANCE[kind] for kind in compared), (task, apart)
+        assert all(apart[kind] <= allowed[kind] for kind in compared), (task, apart, allowed)
 
 
 @pytest.mark.slow
@@ -539,11 +552,31 @@ def main(folder, *data_sets):
 
             for task in different(tasks_of(study, variant, dataset, start_of_task)):
                 for policy in UNDER[keras.config.backend()]:
-                    few = trace if (keras.config.backend(), policy) == TRACED else train_few_steps
-                    arrays = few(task, policy, start_of_task(task.name))
-                    out = folder / keras.config.backend() / place / f"{task.name}.{policy}.npz"
-                    out.parent.mkdir(parents=True, exist_ok=True)
-                    np.savez(out, **arrays)
+                    out = folder / keras.config.backend() / place
+                    out.mkdir(parents=True, exist_ok=True)
+                    for name, arrays in few_steps(task, policy, start_of_task(task.name)).items():
+                        np.savez(out / f"{task.name}.{name}.npz", **arrays)
+
+
+def few_steps(task, policy, weights):
+    """Return what a network does in a few steps, by the policy or by what else was changed."""
+    backend = keras.config.backend()
+    if (backend, policy) == TRACED:
+        return {policy: trace(task, policy, weights)}
+    model = compiled(task, policy, weights)
+    model.optimizer.build(model.trainable_variables)
+    state = [keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
+    done = {policy: train_few_steps(task, model)}
+    if (backend, policy) != ("tensorflow", "float32"):
+        return done
+    draws = np.random.default_rng(0)
+    for i in range(N_NUDGES):
+        for variable, value in zip(model.optimizer.variables, state, strict=True):
+            variable.assign(value)
+        model.set_weights([w * (1 + NUDGE * draws.standard_normal(w.shape)) for w in weights])
+        begun(task, model)
+        done[f"nudged{i}"] = train_few_steps(task, model)
+    return done
 
 
 def compiled(task, policy, weights):
@@ -580,9 +613,8 @@ def _no_metrics(model):
     return [variable.value for variable in model.metrics_variables]
 
 
-def train_few_steps(task, policy, weights):
+def train_few_steps(task, model):
     """Return outputs before the training, the loss of each step, and weights after the last."""
-    model = compiled(task, policy, weights)
     outputs = keras.tree.flatten(model.predict_on_batch(sample(task)[0]))
     arrays = {
         "loss": np.array([model.train_on_batch(*task.load(e)) for e in few_examples(task)]),
