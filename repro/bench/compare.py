@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from repro.bench.machine import lasting
@@ -13,6 +13,7 @@ from repro.errors import GateFailed, ReproError
 from repro.reporting.formatting import MISSING, count, sentence_list
 
 FACTOR = 1.1
+NO_DIFFERENCE = "no difference"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class Comparison:
         """1 if a row is slower than the factor allows, or lost."""
         return GateFailed.exit_status if any(pair.fails for pair in self.pairs) else 0
 
+    def changed(self) -> Comparison:
+        """Return the rows that became faster, slower or lost."""
+        changed = tuple(pair for pair in self.pairs if pair.result != NO_DIFFERENCE)
+        return replace(self, pairs=changed)
+
     def facts(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""
         return {**asdict(self), "exit_status": self.exit_status}
@@ -131,7 +137,7 @@ def _pair(a: Row | None, b: Row | None, factor: float) -> Pair:
         return Pair(name, None, None, None, "another network", False, seconds, marks)
     speedup = a.seconds.median / b.seconds.median
     low, high = a.seconds.low / b.seconds.high, a.seconds.high / b.seconds.low
-    result = "B faster" if low > 1 else "A faster" if high < 1 else "no difference"
+    result = "B faster" if low > 1 else "A faster" if high < 1 else NO_DIFFERENCE
     fails = speedup < 1 / factor and high < 1
     return Pair(name, speedup, low, high, result, fails, seconds, marks)
 

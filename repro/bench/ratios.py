@@ -7,10 +7,11 @@ machine was; files of one kind of machine can be held against each other whateve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from repro.bench.compare import NO_DIFFERENCE
 from repro.bench.summary import SPEEDUP, is_summary
 from repro.bench.tables import markdown_table
 from repro.errors import GateFailed, ReproError
@@ -77,6 +78,11 @@ class RatioComparison:
             return ReproError.exit_status
         return GateFailed.exit_status if any(ratio.fails for ratio in self.ratios) else 0
 
+    def changed(self) -> RatioComparison:
+        """Return the speed-ups that grew, shrank or are lost."""
+        changed = tuple(ratio for ratio in self.ratios if ratio.result != NO_DIFFERENCE)
+        return replace(self, ratios=changed)
+
     def facts(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""
         return {**asdict(self), "exit_status": self.exit_status}
@@ -135,9 +141,7 @@ def _ratio(name: str, old: tuple[float, float] | None, new: tuple[float, float] 
             name, before, after, allowed, "lost" if after is None else "new", after is None
         )
     change = after / before
-    result = (
-        "smaller" if change < allowed else "larger" if change > 1 / allowed else "no difference"
-    )
+    result = "smaller" if change < allowed else "larger" if change > 1 / allowed else NO_DIFFERENCE
     return Ratio(name, before, after, allowed, result, result == "smaller")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,15 +90,26 @@ class ComparedRecords:
 
 
 @dataclass(frozen=True)
-class ComparedBenchmarks:
-    """Two files of benchmarks."""
+class ComparedTimes:
+    """Two files of benchmarks, or of ratios.
 
-    comparison: BenchmarkComparison
+    Parameters
+    ----------
+    comparison : repro.bench.compare.Comparison or RatioComparison
+        Of their rows.
+    write : callable
+        Returns a comparison in Markdown, given what the files are called.
+    names : tuple of str
+        What they are called.
+    """
+
+    comparison: BenchmarkComparison | RatioComparison
+    write: Callable[..., str]
     names: tuple[str, str]
 
     @property
     def exit_status(self) -> int:
-        """1 if a row is slower, or lost."""
+        """1 if a row is slower or lost, 2 if ratios are of different machines."""
         return self.comparison.exit_status
 
     def facts(self, only_changed: bool = False) -> dict[str, Any]:
@@ -106,41 +118,10 @@ class ComparedBenchmarks:
 
     def page(self, only_changed: bool = False) -> str:
         """Return a table of the rows."""
-        return benchmark_page(self._chosen(only_changed), self.names)
+        return self.write(self._chosen(only_changed), self.names)
 
-    def _chosen(self, only_changed: bool) -> BenchmarkComparison:
-        if not only_changed:
-            return self.comparison
-        pairs = tuple(pair for pair in self.comparison.pairs if pair.result != "no difference")
-        facts = {name: getattr(self.comparison, name) for name in ("differing", "same_code")}
-        return BenchmarkComparison(pairs, **facts, factor=self.comparison.factor)
-
-
-@dataclass(frozen=True)
-class ComparedRatios:
-    """Two files of ratios."""
-
-    comparison: RatioComparison
-    names: tuple[str, str]
-
-    @property
-    def exit_status(self) -> int:
-        """1 if a speed-up shrank or is lost, 2 if they are of different machines."""
-        return self.comparison.exit_status
-
-    def facts(self, only_changed: bool = False) -> dict[str, Any]:
-        """Return the speed-ups."""
-        return self._chosen(only_changed).facts()
-
-    def page(self, only_changed: bool = False) -> str:
-        """Return a table of the speed-ups."""
-        return ratio_page(self._chosen(only_changed), self.names)
-
-    def _chosen(self, only_changed: bool) -> RatioComparison:
-        if not only_changed:
-            return self.comparison
-        changed = [r for r in self.comparison.ratios if r.result != "no difference"]
-        return replace(self.comparison, ratios=tuple(changed))
+    def _chosen(self, only_changed: bool) -> BenchmarkComparison | RatioComparison:
+        return self.comparison.changed() if only_changed else self.comparison
 
 
 def compare_paths(baseline: Path, candidate: Path, accept_gain: str | None = None) -> Compared:
@@ -169,9 +150,11 @@ def compare_paths(baseline: Path, candidate: Path, accept_gain: str | None = Non
         )
     if sorts[0] == BENCHMARKS:
         timed = [read_benchmarks(path) for path in (baseline, candidate)]
-        return ComparedBenchmarks(compare_benchmarks(timed[0], timed[1], SLOWER_STEP), names)
+        times = compare_benchmarks(timed[0], timed[1], SLOWER_STEP)
+        return ComparedTimes(times, benchmark_page, names)
     if sorts[0] == RATIOS:
-        return ComparedRatios(compare_ratios(read_ratios(baseline), read_ratios(candidate)), names)
+        ratios = compare_ratios(read_ratios(baseline), read_ratios(candidate))
+        return ComparedTimes(ratios, ratio_page, names)
     old, new = _records(baseline), _records(candidate)
     if len(old) == len(new) == 1:
         (before,), (after,) = old.values(), new.values()
