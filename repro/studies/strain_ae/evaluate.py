@@ -48,6 +48,7 @@ OUTLIER = 5.0  # errors beyond this many times the limit
 BASE_RING = (50.0, 85.0)  # where bases are compared: rings 2 and 3 [published pixels]
 COMPARED = ("mae", "rms", "displacement")  # errors of the baselines too
 OF_NEIGHBOURS = ("rms", "displacement", "slope", "coverage")
+LOST = 1.0  # a disc that errors shift further is not found at all [published pixels]
 SHOWN = 64  # most positions along a side that are kept for the figures
 
 
@@ -289,14 +290,21 @@ def robustness_stage(bench: Bench) -> Answers:
         metrics |= {
             f"{kind}/displacement": lower(after, f"root mean square {about}", "pixels"),
             f"{kind}/displacement_ratio": lower(
-                replace(after, values=after.values / before.values), f"{about}, over that without"
+                grown(before, after),
+                f"{about}, over that without, which counts as {LOST:g} at most",
             ),
             f"{kind}/bias_ratio": lower(
-                replace(bias, values=bias.values / bias_before.values),
-                f"rms over grains of the mean {about}, over that without",
+                grown(bias_before, bias),
+                f"rms over grains of the mean {about}, over that without, "
+                f"which counts as {LOST:g} at most",
             ),
         }
     return metrics, {}
+
+
+def grown(before: Resampled, after: Resampled) -> Resampled:
+    """Return how many times larger a shift became; who lost the discs before is not robust."""
+    return replace(after, values=after.values / np.minimum(before.values, LOST))
 
 
 def shifts(drawn: Resampling, errors: np.ndarray) -> Resampled:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from repro.evaluation.resampling import Resampling
-from repro.studies.strain_ae.evaluate import bias_and_spread, errors_of, slope
+from repro.studies.strain_ae.evaluate import LOST, bias_and_spread, errors_of, grown, slope
 from repro.studies.strain_ae.figures import CAPTIONS, figures
 from repro.studies.strain_ae.lattice import COMPONENTS
 from repro.studies.strain_ae.scoring import ScanErrors
@@ -42,6 +42,14 @@ def test_nothing_is_wrong_with_the_truth():
 
 def test_a_turn_by_sixty_degrees_is_no_error():
     assert measured([0, 0, 0, 60.0])["unseen/mae/rotation"] < 1e-9
+
+
+def test_what_finds_nothing_is_not_robust():
+    drawn = Resampling("grain", UNIT)
+    small, large = (drawn.mean(np.full(40, LOST * shift)) for shift in (0.2, 20.0))
+    doubled = drawn.mean(np.full(40, LOST * 0.4))
+    np.testing.assert_allclose(grown(small, doubled).values, 2)
+    np.testing.assert_allclose(grown(large, large).values, 20)
 
 
 def test_each_component_has_its_own_error():
