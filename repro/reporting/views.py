@@ -228,6 +228,7 @@ def study_view(
         rest = [figure for figure in shown[0].figures if figure is not lead]
         runs[runs.index(shown[0])] = replace(shown[0], figures=rest)
         lead = replace(lead, name=f"{lead.name} ({shown[0].title})")
+    runs = defined_once(runs)
     shared = shared_texts([run.deviations for run in runs])
     runs = [
         replace(run, deviations=[text for text in run.deviations if text not in shared])
@@ -254,6 +255,24 @@ def shared_texts(lists: list[list[str]]) -> list[str]:
     if not lists:
         return []
     return [text for text in lists[0] if all(text in other for other in lists)]
+
+
+def defined_once(runs: list[RunView]) -> list[RunView]:
+    """Return runs whose metrics are defined where they first appear in the page."""
+    told = set()
+
+    def once(metric: MetricView) -> MetricView:
+        known = (metric.key, metric.definition)
+        if known in told:
+            return replace(metric, definition="")
+        told.add(known)
+        return metric
+
+    def of_run(run: RunView) -> RunView:
+        groups = [replace(g, metrics=[once(m) for m in g.metrics]) for g in run.metric_groups]
+        return replace(run, metric_groups=groups)
+
+    return [of_run(run) for run in runs]
 
 
 def without_repeats(runs: list[RunView], lead: FigureView | None) -> list[RunView]:

@@ -150,6 +150,22 @@ def test_figures_are_embedded_as_they_are(gallery, text):
         assert width > height > 100
 
 
+def test_a_metric_is_defined_where_it_first_appears(gallery):
+    # Several runs of a study fill the page with the same sentences otherwise.
+    folder, entries, studies = gallery
+    path, record = next(e for e in entries if e[1].preset == "paper")
+    key, metric = next(iter(record.metrics.items()))
+    defined = metric.model_copy(update={"definition": "Said once and for all."})
+    told = record.model_copy(update={"metrics": {key: defined}})
+    other = told.model_copy(update={"variant": "improved"})
+    page = render([(path, told), (path.parent / "other.json", other)], studies, folder)
+    assert page.count("Said once and for all.") == 1
+    redefined = defined.model_copy(update={"definition": "Said otherwise."})
+    other = other.model_copy(update={"metrics": {key: redefined}})
+    page = render([(path, told), (path.parent / "other.json", other)], studies, folder)
+    assert page.count("Said once and for all.") == page.count("Said otherwise.") == 1
+
+
 def test_failed_run_and_claims_without_a_run_give_their_reasons(text):
     # Silence about a failure would read as success.
     section = text[text.index('id="not-run"') : text.index('id="environment"')]
