@@ -116,6 +116,7 @@ class RunView:
     worst_cases: list[FigureView]
     metric_groups: list[MetricGroup]
     n_metrics_left_out: int
+    n_repeated: int
     deviations: list[str]
     provenance: dict[str, list[tuple[str, str]]]
 
@@ -228,7 +229,7 @@ def study_view(
         rest = [figure for figure in shown[0].figures if figure is not lead]
         runs[runs.index(shown[0])] = replace(shown[0], figures=rest)
         lead = replace(lead, name=f"{lead.name} ({shown[0].title})")
-    runs = defined_once(runs)
+    runs = told_once(runs)
     shared = shared_texts([run.deviations for run in runs])
     runs = [
         replace(run, deviations=[text for text in run.deviations if text not in shared])
@@ -257,9 +258,14 @@ def shared_texts(lists: list[list[str]]) -> list[str]:
     return [text for text in lists[0] if all(text in other for other in lists)]
 
 
-def defined_once(runs: list[RunView]) -> list[RunView]:
-    """Return runs whose metrics are defined where they first appear in the page."""
-    told = set()
+def told_once(runs: list[RunView]) -> list[RunView]:
+    """Return runs whose metrics are defined where they first appear in the page.
+
+    Of runs that are shown whole, metrics are left out that an earlier one has with the same value:
+    what learns nothing is the same beside every variant.
+    """
+    told: set[tuple[str, str]] = set()
+    values: set[tuple[str, str, str]] = set()
 
     def once(metric: MetricView) -> MetricView:
         known = (metric.key, metric.definition)
@@ -269,8 +275,23 @@ def defined_once(runs: list[RunView]) -> list[RunView]:
         return metric
 
     def of_run(run: RunView) -> RunView:
-        groups = [replace(g, metrics=[once(m) for m in g.metrics]) for g in run.metric_groups]
-        return replace(run, metric_groups=groups)
+        groups, n_repeated = run.metric_groups, 0
+        if not run.n_metrics_left_out:
+            metrics = [m for group in groups for m in group.metrics]
+            seen = {(m.key, m.definition, m.value) for m in metrics}
+            repeated, n_repeated = seen & values, len(seen & values)
+            values.update(seen)
+            groups = [
+                replace(
+                    g,
+                    metrics=[
+                        m for m in g.metrics if (m.key, m.definition, m.value) not in repeated
+                    ],
+                )
+                for g in groups
+            ]
+        groups = [replace(g, metrics=[once(m) for m in g.metrics]) for g in groups if g.metrics]
+        return replace(run, metric_groups=groups, n_repeated=n_repeated)
 
     return [of_run(run) for run in runs]
 
@@ -351,6 +372,7 @@ def run_view(
         worst_cases=[figures[name] for name in worst],
         metric_groups=metric_groups(record, claims, embedded),
         n_metrics_left_out=0 if embedded else len(record.metrics) - n_claimed(record, claims),
+        n_repeated=0,
         deviations=list(dict.fromkeys([*study.deviations, *record.deviations])),
         provenance=provenance(record),
     )

@@ -160,6 +160,17 @@ def test_a_metric_is_defined_where_it_first_appears(gallery):
     other = told.model_copy(update={"variant": "improved"})
     page = render([(path, told), (path.parent / "other.json", other)], studies, folder)
     assert page.count("Said once and for all.") == 1
+    # So does a baseline that is the same beside every variant.
+    assert "has the same value: 1." in page
+    moved = metric.model_copy(update={"values": dict.fromkeys(metric.values, 0.5)})
+    assert "has the same value" not in render(
+        [
+            (path, told),
+            (path.parent / "other.json", other.model_copy(update={"metrics": {key: moved}})),
+        ],
+        studies,
+        folder,
+    )
     redefined = defined.model_copy(update={"definition": "Said otherwise."})
     other = other.model_copy(update={"metrics": {key: redefined}})
     page = render([(path, told), (path.parent / "other.json", other)], studies, folder)
