@@ -21,6 +21,7 @@ from repro.evaluation.records import Record
 from repro.seeds import generator
 
 N_RUNS = 4000
+FAR_OFF = 20  # margins: a run that misses by more scatters otherwise than one that reproduces
 RECOGNISED, MISTAKEN = 0.8, 0.05  # what a claim worth having reaches, and does not exceed
 
 
@@ -51,6 +52,8 @@ class Power:
 def power(claim: Claim, records: Sequence[Record]) -> Power | None:
     """Return what a claim's protocol can tell at the paper's scale; None if no spread is known.
 
+    The spread of a run that is far off says nothing of one that reproduces, and is not taken.
+
     Parameters
     ----------
     claim : Claim
@@ -63,6 +66,8 @@ def power(claim: Claim, records: Sequence[Record]) -> Power | None:
         return None
     if claim.expected_spread is None and any(e.of_seeds is None for e in outcome.estimates):
         return None
+    if claim.expected_spread is None and any(map(_is_far_off, outcome.estimates)):
+        return None
     expected = [_at_paper_scale(claim, e, outcome.sources) for e in outcome.estimates]
     near = [e.condition.as_reported for e in expected]
     hold_near = _hold(claim, expected, near, "near")
@@ -72,6 +77,12 @@ def power(claim: Claim, records: Sequence[Record]) -> Power | None:
         mistaken = max(mistaken, _hold(claim, expected, values, "far"))
     source = outcome.sources[0].label if claim.expected_spread is None else "the claim"
     return Power(hold_near, mistaken, source)
+
+
+def _is_far_off(found: Estimate) -> bool:
+    condition = found.condition
+    margin = abs(condition.far - condition.as_reported) / 2  # `far` is two margins off
+    return abs(found.value - condition.as_reported) > FAR_OFF * margin
 
 
 def _at_paper_scale(claim: Claim, found: Estimate, sources: Sequence[Record]) -> Estimate:

@@ -119,10 +119,10 @@ def test_what_seeds_scatter_by_cannot_be_seen_below_and_the_readme_says_so():
     found = [caught(0.02), caught(0.2), possible]
     text = (RECORDS.parents[1] / "README.md").read_text(encoding="utf-8")
     told = (
-        f"scatter by {100 * median:.0f} % (median) over seeds: of 100 such pairs "
-        f"{100 * found[0]:.0f} fail, with every metric 20 % worse {100 * found[1]:.0f} do. No test "
-        f"can do much better: if the spread were known exactly {100 * possible:.0f} of 100 could "
-        f"fail, and 2 % take {n_seeds:.0f} seeds a side."
+        f"scatter by {100 * median:.0f} % (median) over seeds: {100 * found[0]:.0f} of 100 such "
+        f"pairs fail, and {100 * found[1]:.0f} with every metric 20 % worse. No test can do much "
+        f"better: with an exactly known spread {100 * possible:.0f} of 100 could fail, and "
+        f"detecting 2 % takes {n_seeds:.0f} seeds a side."
     )
     assert told in " ".join(text.split())
 
