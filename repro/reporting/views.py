@@ -68,6 +68,11 @@ class MetricView:
     better: str
     definition: str
 
+    @property
+    def as_told(self) -> tuple[str, str, str]:
+        """What two runs of a study have in common where this is alike in both."""
+        return self.key, self.definition, self.value
+
 
 @dataclass(frozen=True)
 class MetricGroup:
@@ -264,34 +269,27 @@ def told_once(runs: list[RunView]) -> list[RunView]:
     Of runs that are shown whole, metrics are left out that an earlier one has with the same value:
     what learns nothing is the same beside every variant.
     """
-    told: set[tuple[str, str]] = set()
-    values: set[tuple[str, str, str]] = set()
+    defined: set[tuple[str, str]] = set()
+    told: set[tuple[str, str, str]] = set()
 
     def once(metric: MetricView) -> MetricView:
         known = (metric.key, metric.definition)
-        if known in told:
+        if known in defined:
             return replace(metric, definition="")
-        told.add(known)
+        defined.add(known)
         return metric
 
     def of_run(run: RunView) -> RunView:
-        groups, n_repeated = run.metric_groups, 0
-        if not run.n_metrics_left_out:
-            metrics = [m for group in groups for m in group.metrics]
-            seen = {(m.key, m.definition, m.value) for m in metrics}
-            repeated, n_repeated = seen & values, len(seen & values)
-            values.update(seen)
-            groups = [
-                replace(
-                    g,
-                    metrics=[
-                        m for m in g.metrics if (m.key, m.definition, m.value) not in repeated
-                    ],
-                )
-                for g in groups
-            ]
-        groups = [replace(g, metrics=[once(m) for m in g.metrics]) for g in groups if g.metrics]
-        return replace(run, metric_groups=groups, n_repeated=n_repeated)
+        is_whole = not run.n_metrics_left_out
+        kept = [
+            replace(g, metrics=[m for m in g.metrics if not (is_whole and m.as_told in told)])
+            for g in run.metric_groups
+        ]
+        if is_whole:
+            told.update(m.as_told for g in kept for m in g.metrics)
+        sizes = [sum(len(g.metrics) for g in groups) for groups in (run.metric_groups, kept)]
+        groups = [replace(g, metrics=[once(m) for m in g.metrics]) for g in kept if g.metrics]
+        return replace(run, metric_groups=groups, n_repeated=sizes[0] - sizes[1])
 
     return [of_run(run) for run in runs]
 
